@@ -1,0 +1,45 @@
+"""The Celery application, and the beat that runs as a thread of one worker (`--with-beat`)."""
+
+import os
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.beat import EmbeddedService
+from celery.signals import worker_init
+from click import Option
+
+from ops.checks import refuse_unsafe_settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatbox.settings")
+
+app = Celery("chatbox")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.user_options["worker"].add(Option(["--with-beat"], is_flag=True, default=False, help="Run the schedule in this worker."))
+
+
+@worker_init.connect
+def refuse_to_start_unsafe(**_: Any) -> None:
+    """Celery prints what the checks find and goes on; a worker with a default key must not."""
+    refuse_unsafe_settings()
+
+
+class BeatThread(bootsteps.StartStopStep):
+    """Runs the schedule in a thread: a killed worker then leaves no second process that goes on scheduling."""
+
+    def __init__(self, worker: Any, with_beat: bool = False, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self.enabled = with_beat
+        self.service: Any = None
+
+    def start(self, worker: Any) -> None:
+        self.service = EmbeddedService(worker.app, thread=True, scheduler_cls="celery.beat:Scheduler")
+        self.service.daemon = True
+        self.service.start()
+
+    def stop(self, worker: Any) -> None:
+        if self.service is not None:
+            self.service.stop()
+
+
+app.steps["worker"].add(BeatThread)
