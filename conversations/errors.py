@@ -1,0 +1,47 @@
+"""What a user or a client of conversations may see.
+
+ConversationError
+├── ConversationNotFound
+├── MessageNotFound
+├── ReplyRunning       one reply at a time in a conversation
+├── ReplyFinished      too late to stop
+├── TextInvalid        empty or too long
+└── KeyReused          an Idempotency-Key with another request
+"""
+
+from ops.errors import ChatboxError
+
+
+class ConversationError(ChatboxError):
+    code = "conversation_error"
+
+
+class ConversationNotFound(ConversationError):
+    code = "not_found"
+    message = "There is nothing here."
+
+
+class MessageNotFound(ConversationError):
+    code = "not_found"
+    message = "There is nothing here."
+
+
+class ReplyRunning(ConversationError):
+    code = "reply_running"
+    message = "A reply is still being written. Wait for it or stop it first."
+    retryable = True
+
+
+class ReplyFinished(ConversationError):
+    code = "reply_finished"
+    message = "This reply has already ended."
+
+
+class TextInvalid(ConversationError):
+    code = "text_invalid"
+    message = "Write a message first."
+
+
+class KeyReused(ConversationError):
+    code = "idempotency_key_reused"
+    message = "This Idempotency-Key was used for another request."

@@ -1,0 +1,209 @@
+"""The life of one reply, in six stages. Read `run` from top to bottom.
+
+context     claim the reply under a lease, load what it needs
+normalise   history → the turns that fit the model's window
+policy      may this model be used, now, by this person
+execute     the provider's stream → live text
+compose     the final row, then its announcement
+telemetry   metrics and one log line
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import asdict, dataclass
+from functools import cache
+from uuid import UUID
+
+from django.db import OperationalError, connection
+from psycopg_pool import PoolTimeout
+
+from conversations import leases, metrics, prompt, queries
+from conversations.leases import Ending
+from conversations.models import Message, State
+from conversations.stream import frames
+from conversations.stream.flusher import Flusher
+from conversations.stream.live import LiveReply
+from ops.errors import ChatboxError
+from providers import chat, runtime
+from providers import queries as providers
+from providers.errors import ModelUnavailable
+from providers.models import ChatModel
+from providers.types import ChatRequest, Done, ReasoningDelta, TextDelta, Usage
+
+log = logging.getLogger(__name__)
+SETTLE_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed reply. Its live text exists from the start, so that whatever fails ends it properly."""
+
+    reply: Message
+    live: LiveReply
+
+
+def run(reply_id: UUID) -> None:
+    """Write one reply, from the queue to its end. Does nothing for a reply that is not queued any more."""
+    job = load_context(reply_id)
+    if job is None:
+        return
+    try:
+        request = normalise(job)
+        check_policy(request)
+        ending = execute(job, request)
+    except ChatboxError as error:
+        ending = build_failure(job, error)
+    except Exception:
+        log.exception("reply %s failed unexpectedly", reply_id)
+        ending = build_failure(job, ChatboxError())
+    if compose(job, ending):
+        record(job, ending)
+
+
+def load_context(reply_id: UUID) -> Job | None:
+    reply = leases.claim(reply_id)
+    if reply is None:
+        return None
+    return Job(reply, LiveReply(id=reply.id, conversation_id=reply.conversation_id, epoch=reply.lease_epoch))
+
+
+def normalise(job: Job) -> ChatRequest:
+    """Raises ModelUnavailable when the model's row is gone."""
+    model = get_model(job)
+    history = queries.list_history(reply=job.reply)
+    turns = prompt.build_turns(
+        history, system_prompt=model.system_prompt, budget_tokens=model.context_tokens - model.max_output_tokens
+    )
+    return ChatRequest(model_id=model.id, turns=turns, max_output_tokens=model.max_output_tokens)
+
+
+def get_model(job: Job) -> ChatModel:
+    if job.reply.model is None:
+        raise ModelUnavailable
+    return job.reply.model
+
+
+def check_policy(request: ChatRequest) -> None:
+    """Raises ModelUnavailable when the model was switched off since the message was sent."""
+    providers.get_model(model_id=request.model_id)
+
+
+def execute(job: Job, request: ChatRequest) -> Ending:
+    """No database connection is held while the provider writes."""
+    connection.close()
+    return runtime.run(_write(job.live, request))
+
+
+async def _write(live: LiveReply, request: ChatRequest) -> Ending:
+    flusher = get_flusher()
+    flusher.open(live)
+    try:
+        return await _consume(live, request, flusher)
+    finally:
+        live.task = None
+        await flusher.drain(live)
+
+
+async def _consume(live: LiveReply, request: ChatRequest, flusher: Flusher) -> Ending:
+    usage: Usage | None = None
+    reason = ""
+    try:
+        async with contextlib.aclosing(chat.stream(request)) as events:
+            async for event in events:
+                match event:
+                    case TextDelta(text):
+                        flusher.append(live, "text", clean(text))
+                    case ReasoningDelta(text):
+                        flusher.append(live, "reasoning", clean(text))
+                    case Usage():
+                        usage = event
+                    case Done(reason):
+                        pass
+    except asyncio.CancelledError:
+        return build_cancellation(live)
+    return Ending(State.DONE, finish_reason=reason, usage=usage)
+
+
+def clean(text: str) -> str:
+    """Without what PostgreSQL or UTF-8 cannot hold: NUL and lone surrogates."""
+    if text.isascii():
+        return text.replace("\x00", "\ufffd")
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def build_cancellation(live: LiveReply) -> Ending:
+    """A stream is cancelled by its user, by a lost lease, or by the worker going down."""
+    return Ending(State.STOPPED) if live.is_stop_requested else leases.INTERRUPTED
+
+
+def build_failure(job: Job, error: ChatboxError) -> Ending:
+    """After its first character a reply is interrupted and keeps its text; before, it has failed."""
+    log.warning("reply %s: %s %s", job.live.id, error.code, error.detail)
+    return Ending(
+        State.INTERRUPTED if job.live.length else State.FAILED,
+        error_code=error.code,
+        error_message=error.message,
+        is_error_retryable=error.retryable,
+    )
+
+
+def compose(job: Job, ending: Ending) -> bool:
+    """The row first, then the news of it: who reloads on hearing the news must find it true. False: the lease was lost."""
+    try:
+        is_settled = not job.live.is_fenced and _settle_patiently(job.live, ending)
+        runtime.run(_announce(job.live, ending if is_settled else None))
+    finally:
+        runtime.get_loop().call_soon_threadsafe(_forget, job.live)
+    return is_settled
+
+
+def _settle_patiently(live: LiveReply, ending: Ending) -> bool:
+    """A database that is restarting gets a minute to return; the lease is renewed meanwhile by the checkpoints."""
+    deadline = time.monotonic() + SETTLE_PATIENCE_S
+    while True:
+        try:
+            return leases.settle(live, ending)
+        except (OperationalError, PoolTimeout):
+            if time.monotonic() > deadline:
+                raise
+            log.warning("reply %s cannot be settled yet", live.id, exc_info=True)
+            connection.close()
+            time.sleep(0.5)
+
+
+async def _announce(live: LiveReply, ending: Ending | None) -> None:
+    """An ending of None: the reply was taken from us, and whoever took it announces it."""
+    if ending is not None:
+        await get_flusher().publish_end(live, _build_end(live, ending))
+
+
+def _build_end(live: LiveReply, ending: Ending) -> frames.Doorbell:
+    return frames.build_finished(
+        reply_id=live.id,
+        state=ending.state,
+        length=live.length,
+        usage=asdict(ending.usage) if ending.usage else None,
+        error=ending.error,
+        ops=live.renderer.finish(),
+    )
+
+
+def _forget(live: LiveReply) -> None:
+    get_flusher().close(live)
+
+
+def record(job: Job, ending: Ending) -> None:
+    metrics.record_reply(job.reply, job.live, ending)
+
+
+@cache
+def get_flusher() -> Flusher:
+    """This process's flusher. First called on the loop it then lives on."""
+    return Flusher(leases.checkpoint)
+
+
+def interrupt_all() -> None:
+    """End every reply of this process with the text it has; for a worker that has to go."""
+    runtime.get_loop().call_soon_threadsafe(lambda: get_flusher().cancel_all())

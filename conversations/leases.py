@@ -1,0 +1,150 @@
+"""Who may write a reply, and until when. Every write names the epoch of its lease, so what lost its lease writes nothing.
+
+All moves of a reply's state are conditional UPDATEs in this module; time is the database's.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from conversations.models import Message, State
+from conversations.stream import log
+from conversations.stream.live import LiveReply
+from providers.types import Usage
+
+LEASE = timedelta(seconds=settings.REPLY_LEASE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a reply ended."""
+
+    state: State
+    finish_reason: str = ""
+    usage: Usage | None = None
+    error_code: str = ""
+    error_message: str = ""
+    is_error_retryable: bool = False
+
+    @property
+    def error(self) -> dict[str, str | bool] | None:
+        if not self.error_code:
+            return None
+        return {"code": self.error_code, "message": self.error_message, "retryable": self.is_error_retryable}
+
+
+INTERRUPTED = Ending(
+    State.INTERRUPTED,
+    error_code="interrupted",
+    error_message="The answer broke off because Chatbox was restarted.",
+    is_error_retryable=True,
+)
+
+
+def claim(reply_id: UUID) -> Message | None:
+    """Take a queued reply. None when it is not queued any more; a second delivery of its task then does nothing."""
+    taken = Message.objects.filter(id=reply_id, state=State.QUEUED, stop_requested=False).update(
+        state=State.STREAMING, lease_epoch=F("lease_epoch") + 1, lease_until=Now() + LEASE, started_at=Now()
+    )
+    if not taken:
+        return None
+    return Message.objects.select_related("conversation", "model__provider").defer("model__provider__api_key").get(id=reply_id)
+
+
+CHECKPOINT_SQL = """
+UPDATE conversations_message AS message
+   SET text = COALESCE(live.text, message.text),
+       reasoning = COALESCE(live.reasoning, message.reasoning),
+       first_token_at = COALESCE(message.first_token_at, live.first_token_at),
+       lease_until = now() + make_interval(secs => %s)
+  FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::timestamptz[])
+       AS live (id, epoch, text, reasoning, first_token_at)
+ WHERE message.id = live.id AND message.lease_epoch = live.epoch AND message.state = 'streaming'
+RETURNING message.id, message.stop_requested
+"""
+
+
+def checkpoint(replies: list[LiveReply]) -> dict[UUID, bool]:
+    """Write the text of these replies and renew their leases, in one statement.
+
+    Returns id → whether its stop was asked for. An id that is missing has lost its lease.
+    """
+    texts = [(reply, reply.text, reply.reasoning) for reply in replies]
+    news = [len(text) + len(reasoning) != reply.checkpointed for reply, text, reasoning in texts]
+    columns = (
+        [reply.id for reply in replies],
+        [reply.epoch for reply in replies],
+        [text if is_new else None for (_, text, _), is_new in zip(texts, news, strict=True)],
+        [reasoning if is_new else None for (_, _, reasoning), is_new in zip(texts, news, strict=True)],
+        [reply.first_token_at for reply in replies],
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(CHECKPOINT_SQL, [settings.REPLY_LEASE_S, *columns])
+            answers: dict[UUID, bool] = dict(cursor.fetchall())
+    finally:
+        connection.close()
+    for reply, text, reasoning in texts:
+        reply.checkpointed = len(text) + len(reasoning)
+    return answers
+
+
+def settle(live: LiveReply, ending: Ending) -> bool:
+    """Write the whole text and the end. False: the lease was lost, and nothing was written."""
+    usage = ending.usage
+    settled = Message.objects.filter(id=live.id, lease_epoch=live.epoch, state=State.STREAMING).update(
+        text=live.text,
+        reasoning=live.reasoning,
+        first_token_at=live.first_token_at,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        is_usage_estimated=bool(usage and usage.is_estimated),
+        **_build_end_fields(ending),
+    )
+    return bool(settled)
+
+
+def _build_end_fields(ending: Ending) -> dict[str, object]:
+    return {
+        "state": ending.state,
+        "finish_reason": ending.finish_reason[:40],
+        "error_code": ending.error_code,
+        "error_message": ending.error_message[:300],
+        "is_error_retryable": ending.is_error_retryable,
+        "lease_until": None,
+        "finished_at": Now(),
+    }
+
+
+def stop_queued(message: Message) -> bool:
+    """End a reply that no worker has taken yet. False: one has."""
+    stopped = Message.objects.filter(id=message.id, state=State.QUEUED).update(**_build_end_fields(Ending(State.STOPPED)))
+    return bool(stopped)
+
+
+def list_dead() -> QuerySet[Message]:
+    """Replies whose worker has been silent for the length of a lease."""
+    return Message.objects.filter(Q(state=State.STREAMING) & (Q(lease_until__lt=Now()) | Q(lease_until=None)))
+
+
+def interrupt(message: Message) -> bool:
+    """End a dead reply with the longest text known of it, and fence its worker should it wake up."""
+    live = log.read(message.id)
+    if live is not None and live.length > message.length:
+        message.text, message.reasoning = live.text, live.reasoning
+    interrupted = (
+        list_dead()
+        .filter(id=message.id, lease_epoch=message.lease_epoch)
+        .update(
+            text=message.text,
+            reasoning=message.reasoning,
+            lease_epoch=F("lease_epoch") + 1,
+            **_build_end_fields(INTERRUPTED),
+        )
+    )
+    return bool(interrupted)

@@ -1,0 +1,58 @@
+"""Celery's doors. The row of a reply is the truth; a task is only a hint that there is something to do."""
+
+import logging
+import threading
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+from django.db.models.functions import Now
+
+from conversations import generation, leases
+from conversations.models import IdempotencyKey, Message, State
+from conversations.stream import log as live_log
+from conversations.stream.reading import build_end
+
+log = logging.getLogger(__name__)
+LOST_AFTER = timedelta(seconds=15)
+KEYS_KEPT = timedelta(hours=24)
+DRAIN_S = 20.0
+
+
+@shared_task
+def generate_reply(reply_id: str) -> None:
+    generation.run(UUID(reply_id))
+
+
+@shared_task
+def end_dead_replies() -> None:
+    """End what a killed worker has left, with its text. Its viewers are told."""
+    for message in leases.list_dead():
+        if leases.interrupt(message):
+            log.warning("reply %s was interrupted: its worker went silent", message.id)
+            message.refresh_from_db()
+            live_log.publish(message.conversation_id, build_end(message))
+
+
+@shared_task
+def requeue_lost_replies() -> None:
+    """Queue again what the broker lost. A reply that is queued twice is claimed once."""
+    lost = Message.objects.filter(state=State.QUEUED, enqueued_at__lt=Now() - LOST_AFTER)
+    for reply_id in list(lost.values_list("id", flat=True)):
+        generate_reply.delay(str(reply_id))
+        Message.objects.filter(id=reply_id).update(enqueued_at=Now())
+
+
+@shared_task
+def forget_old_keys() -> None:
+    IdempotencyKey.objects.filter(created_at__lt=Now() - KEYS_KEPT).delete()
+
+
+@worker_shutting_down.connect
+def end_replies_before_grace(**_: Any) -> None:
+    """A worker that is told to go lets its replies finish; what still runs after 20 s ends as interrupted, with its text."""
+    timer = threading.Timer(DRAIN_S, generation.interrupt_all)
+    timer.daemon = True
+    timer.start()

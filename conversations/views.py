@@ -1,0 +1,235 @@
+"""The pages of the chat: parse, call, render. Every form works without JavaScript by POST and redirect.
+
+Scripts ask with `Accept: application/json` and get JSON, errors included (`chatbox.errors`); a person gets a page, and
+what was typed is never lost: a refusal shows the page again with the text in the composer.
+"""
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.models import User
+from conversations import pages, queries, services
+from conversations.errors import ConversationNotFound, MessageNotFound, ReplyFinished, TextInvalid
+from conversations.forms import MessageForm, ModelForm, RenameForm, ThemeForm
+from conversations.models import Message
+from ops.errors import ChatboxError
+
+THEME_AGE_S = 60 * 60 * 24 * 365
+
+
+class SignedInRequest(HttpRequest):
+    """What `login_required` lets through."""
+
+    user: User
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def new(request: SignedInRequest) -> HttpResponse:
+    """The first page, and the door that starts a chat with its first message."""
+    if request.method == "GET":
+        return _render_new(request, text=request.GET.get("text", ""))
+    try:
+        sent = services.start_conversation(user=request.user, **MessageForm(request.POST).read())
+    except ChatboxError as error:
+        return _refuse_new(request, error)
+    url = reverse("conversations:detail", args=[sent.message.conversation_id])
+    return JsonResponse({"url": url}, status=201) if _wants_json(request) else redirect(url)
+
+
+@login_required
+@require_GET
+def detail(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
+    conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
+    page = pages.build_conversation_page(user=request.user, conversation=conversation, before=_read_before(request))
+    return _render(request, "conversations/conversation.html", page)
+
+
+@login_required
+@require_POST
+def send(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
+    """202 with the two new turns as HTML for scripts, a redirect for people."""
+    try:
+        sent = services.send_message(user=request.user, conversation_id=conversation_id, **MessageForm(request.POST).read())
+    except ChatboxError as error:
+        return _refuse(request, error, conversation_id)
+    if not _wants_json(request):
+        return redirect("conversations:detail", conversation_id)
+    html = _render_turns(request, [sent.message, sent.reply])
+    return JsonResponse({"message": sent.message.id, "reply": sent.reply.id, "html": html}, status=202)
+
+
+@login_required
+@require_POST
+def stop(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """A reply that has ended meanwhile is as stopped as anyone could wish."""
+    message = queries.get_message(user=request.user, message_id=message_id)
+    with suppress(ReplyFinished):
+        services.stop_reply(user=request.user, message_id=message_id)
+    return _answer(request, redirect("conversations:detail", message.conversation_id))
+
+
+@login_required
+@require_POST
+def retry(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """Write a reply again, beside the old one."""
+    message = queries.get_message(user=request.user, message_id=message_id)
+    try:
+        model_id = ModelForm(request.POST).read()
+        reply = services.regenerate_reply(user=request.user, message_id=message_id, model_id=model_id)
+    except ChatboxError as error:
+        return _refuse(request, error, message.conversation_id)
+    if not _wants_json(request):
+        return redirect("conversations:detail", message.conversation_id)
+    return JsonResponse({"reply": reply.id, "html": _render_turns(request, [reply])}, status=202)
+
+
+@login_required
+@require_GET
+def show_footer(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """What stands under a reply that has ended."""
+    message = queries.get_message(user=request.user, message_id=message_id)
+    return render(request, "conversations/_footer.html", {"message": message})
+
+
+@login_required
+@require_GET
+def show_turn(request: SignedInRequest, conversation_id: UUID, message_id: UUID) -> HttpResponse:
+    """A reply that started elsewhere, with the message it answers."""
+    reply = queries.get_message(user=request.user, message_id=message_id)
+    if reply.conversation_id != conversation_id:
+        raise MessageNotFound
+    turns = [reply.parent, reply] if reply.parent else [reply]
+    return render(request, "conversations/_turns.html", {"turns": turns})
+
+
+@login_required
+@require_GET
+def list_earlier(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
+    conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
+    path = queries.list_path(conversation=conversation, before=_read_before(request))
+    return render(request, "conversations/_path.html", {"conversation": conversation, "path": path})
+
+
+@login_required
+@require_GET
+def list_chats(request: SignedInRequest) -> HttpResponse:
+    """The next page of the sidebar; without scripts, the first page with that part of the list open."""
+    sidebar = pages.build_sidebar(user=request.user, before=_read_time(request.GET.get("before", "")))
+    if request.headers.get("HX-Request"):
+        return _render(request, "conversations/_chats.html", {"sidebar": sidebar, "after": request.GET.get("after", "")})
+    page = pages.build_new_page(user=request.user)
+    return _render(request, "conversations/new.html", {**page, "sidebar": sidebar, "is_nav_open": True})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def rename(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
+    conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
+    form = RenameForm(request.POST if request.method == "POST" else None, initial={"title": conversation.title})
+    if form.is_bound and not form.is_valid() and _wants_json(request):
+        raise TextInvalid(str(form.errors["title"][0]))
+    if not form.is_bound or not form.is_valid():
+        page = {"conversation": conversation, "form": form}
+        return render(request, "conversations/rename.html", page, status=422 if form.is_bound else 200)
+    title = form.cleaned_data["title"]
+    services.rename_conversation(user=request.user, conversation_id=conversation_id, title=title)
+    return _answer(request, redirect("conversations:detail", conversation_id), {"title": title})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def delete(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
+    """GET asks, POST does it."""
+    if request.method == "GET":
+        conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
+        return render(request, "conversations/delete.html", {"conversation": conversation})
+    services.delete_conversation(user=request.user, conversation_id=conversation_id)
+    return _answer(request, redirect("conversations:new"))
+
+
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Keeps the choice in a cookie, so that the server writes the page in the right colours from the first byte."""
+    response = redirect(_get_own_address(request))
+    form = ThemeForm(request.POST)
+    if form.is_valid():
+        response.set_cookie(
+            "theme", form.cleaned_data["theme"], max_age=THEME_AGE_S, secure=request.is_secure(), samesite="Lax"
+        )
+    return response
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.headers.get("Accept", "").startswith("application/json")
+
+
+def _answer(request: HttpRequest, response: HttpResponse, data: dict[str, Any] | None = None) -> HttpResponse:
+    return JsonResponse(data or {}) if _wants_json(request) else response
+
+
+def _render(request: HttpRequest, template: str, page: dict[str, object], *, status: int = 200) -> HttpResponse:
+    with timezone.override(pages.get_zone(request)):
+        return render(request, template, page, status=status)
+
+
+def _render_new(request: SignedInRequest, *, status: int = 200, error: str = "", **kept: Any) -> HttpResponse:
+    page = pages.build_new_page(user=request.user, **kept)
+    return _render(request, "conversations/new.html", {**page, "error": error}, status=status)
+
+
+def _render_turns(request: HttpRequest, messages: list[Message]) -> str:
+    return render_to_string("conversations/_turns.html", {"turns": messages}, request)
+
+
+def _refuse_new(request: SignedInRequest, error: ChatboxError) -> HttpResponse:
+    if _wants_json(request):
+        raise error
+    return _render_new(request, status=422, error=error.message, text=request.POST.get("text", ""))
+
+
+def _refuse(request: SignedInRequest, error: ChatboxError, conversation_id: UUID) -> HttpResponse:
+    """The conversation again, with the reason and the text; a script gets the error itself."""
+    if _wants_json(request) or isinstance(error, (ConversationNotFound, MessageNotFound)):
+        raise error
+    conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
+    text = request.POST.get("text", "")
+    page = pages.build_conversation_page(user=request.user, conversation=conversation, text=text)
+    return _render(request, "conversations/conversation.html", {**page, "error": error.message}, status=422)
+
+
+def _read_before(request: HttpRequest) -> UUID | None:
+    """The message above which to read; one that is no id shows nothing but what a stranger would see."""
+    value = request.GET.get("before")
+    try:
+        return UUID(value) if value else None
+    except ValueError:
+        raise MessageNotFound from None
+
+
+def _read_time(value: str) -> datetime | None:
+    """`+` in a query string may arrive as a space."""
+    try:
+        moment = parse_datetime(value.replace(" ", "+"))
+    except ValueError:
+        return None
+    return moment if moment and timezone.is_aware(moment) else None
+
+
+def _get_own_address(request: HttpRequest) -> str:
+    """Where the form was, if that was here."""
+    address = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(address, allowed_hosts=None) and address.startswith("/")
+    return address if is_ours else reverse("conversations:new")

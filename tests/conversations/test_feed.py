@@ -1,0 +1,142 @@
+"""What viewers get while connections break, the bus is flushed, and readers are slow. Old state + frames = fresh state."""
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from conversations import generation, services
+from conversations.models import Message
+from conversations.rendering import LiveRenderer, apply_ops, render_blocks
+from conversations.stream import feed as feeds
+from conversations.stream import frames
+from conversations.stream.feed import Feed
+from ops import bus
+from providers import runtime
+from tests.conversations.chats import Viewer, answer, follow, has_finished, send
+from tests.fake_provider import FakeProvider
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ANSWER = "# Leases\n\nA *lease* is a lock that ends by itself 🔒:\n\n```python\nlease = take()\n```\n\n- renew\n- fence\n\n" * 6
+
+
+def generate(reply_id: Any) -> threading.Thread:
+    def work() -> None:
+        try:
+            generation.run(reply_id)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_doorbell_survives_packing() -> None:
+    doorbell = frames.build_delta(reply_id="r", part="text", at=3, text="a\nb 🔒", ops=[["set", 0, 1, "<p>x\n</p>"]])
+    assert frames.Doorbell.unpack(doorbell.pack()) == doorbell
+    assert (doorbell.at, doorbell.length) == (3, 8)
+
+
+def test_html_viewer_ends_with_the_html_of_the_page(fake: FakeProvider) -> None:
+    sent = send(fake, text=ANSWER, chunk=7, delay_s=0.001)
+    viewer = follow(sent.reply.conversation_id, until=has_finished, wanted="html")
+    generation.run(sent.reply.id)
+    blocks: list[str] = []
+    for event in viewer.result().frames:
+        blocks = list(event["html"]) if event["type"] == "reply.snapshot" else blocks
+        blocks = apply_ops(blocks, event.get("ops", []))
+    assert blocks == render_blocks(ANSWER)
+
+
+def test_state_of_any_prefix_takes_the_ops_that_follow() -> None:
+    """Why a snapshot may be rendered by a web process while the worker goes on with its own renderer."""
+    for cut in range(0, len(ANSWER), 37):
+        renderer = LiveRenderer()
+        renderer.feed(ANSWER[:cut])
+        blocks = render_blocks(ANSWER[:cut], final=False)
+        blocks = apply_ops(blocks, renderer.feed(ANSWER[cut:]))
+        assert apply_ops(blocks, renderer.finish()) == render_blocks(ANSWER)
+
+
+@pytest.mark.parametrize("trouble", ["flush", "kill"])
+def test_bus_in_trouble_costs_no_character(fake: FakeProvider, trouble: str) -> None:
+    sent = send(fake, text=ANSWER, chunk=4, delay_s=0.012)
+    viewers = [follow(sent.reply.conversation_id, until=has_finished) for _ in range(3)]
+    worker = generate(sent.reply.id)
+    follow(sent.reply.conversation_id, until=lambda viewer: len(viewer.frames) > 6).result()
+    if trouble == "flush":
+        bus.get_client().flushdb()
+    else:
+        for kind in ("normal", "pubsub"):
+            bus.get_client().client_kill_filter(_type=kind, skipme=True)
+    worker.join(20)
+    for viewer in viewers:
+        assert viewer.result().parts[str(sent.reply.id)]["text"] == ANSWER
+    assert Message.objects.get(id=sent.reply.id).text == ANSWER
+
+
+def test_reconnecting_viewers_miss_nothing(fake: FakeProvider) -> None:
+    sent = send(fake, text=ANSWER, chunk=4, delay_s=0.02)
+    worker = generate(sent.reply.id)
+    for _ in range(10):
+        follow(sent.reply.conversation_id, until=lambda viewer: len(viewer.frames) >= 2).result()
+    last = follow(sent.reply.conversation_id, until=has_finished)
+    worker.join(20)
+    assert last.result().parts[str(sent.reply.id)]["text"] == ANSWER
+
+
+def test_slow_reader_is_told_afresh(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "MAX_WAITING", 3)
+    sent = send(fake, text=ANSWER, chunk=4, delay_s=0.005)
+
+    async def read_slowly() -> Viewer:
+        viewer = Viewer()
+        async with Feed(sent.reply.conversation_id, wanted="text") as feed:
+            async for frame in feed.listen():
+                viewer.take(frame)
+                if viewer.finished:
+                    break
+                await asyncio.sleep(0.2)
+        return viewer
+
+    worker = generate(sent.reply.id)
+    viewer = runtime.run(read_slowly())
+    worker.join(20)
+    assert viewer.parts[str(sent.reply.id)]["text"] == ANSWER
+    # Some 60 flushes were rung; whoever reads five times a second gets the gist of them in one.
+    assert len(viewer.frames) < 20
+
+
+def test_resume_gives_the_rest(fake: FakeProvider) -> None:
+    reply = answer(fake)
+
+    async def resume(at: int) -> list[dict[str, Any]]:
+        async with Feed(reply.conversation_id, wanted="text") as feed:
+            feed.resume(reply.id, at=at)
+            events = []
+            async for frame in feed.listen():
+                events.append(json.loads(frame))
+                if events[-1]["type"] == "reply.finished":
+                    return events
+        return events
+
+    rest, _ = runtime.run(resume(5))
+    assert (rest["at"], rest["text"]) == (5, reply.text[5:])
+    snapshot, _ = runtime.run(resume(10**6))
+    assert snapshot["parts"]["text"] == reply.text
+
+
+def test_reply_of_another_conversation_is_not_told(fake: FakeProvider) -> None:
+    mine = answer(fake)
+    other = services.create_conversation(user=mine.conversation.owner, model_id=mine.model_id)
+
+    async def ask() -> list[str]:
+        async with Feed(other.id, wanted="text") as feed:
+            feed.resume(mine.id, at=0)
+            return [frame async for frame in feed._catch_up()]
+
+    assert runtime.run(ask()) == []
