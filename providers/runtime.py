@@ -37,14 +37,19 @@ class LoopThread:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="providers-loop", daemon=True)
         thread.start()
-        atexit.register(self._stop, loop, thread)
+        self._thread = thread
+        atexit.register(self.stop)
         return loop
 
-    def _stop(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-        """At the end of the process: close connections, so that providers stop writing for nobody."""
+    def stop(self) -> None:
+        """At the end of the process: close connections, so that providers stop writing for nobody. Once is enough."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
         closing = asyncio.run_coroutine_threadsafe(self._close(), loop)
         closing.add_done_callback(lambda _: loop.call_soon_threadsafe(loop.stop))
-        thread.join(CLOSE_TIMEOUT_S)
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     async def _close(self) -> None:
         running = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -56,6 +61,7 @@ class LoopThread:
 
 _thread = LoopThread()
 at_close = _thread.at_close
+stop = _thread.stop
 
 
 def get_loop() -> asyncio.AbstractEventLoop:

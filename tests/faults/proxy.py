@@ -1,0 +1,118 @@
+"""A small TCP proxy that misbehaves on demand, between the product and what it depends on. Loopback only."""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from pathlib import Path
+
+CHUNK_BYTES = 64 * 1024
+RESET = struct.pack("ii", 1, 0)  # a socket that lingers for no time ends with RST instead of FIN
+Target = tuple[str, int] | Path
+
+
+class ChaosProxy:
+    """Forwards to a host and port, or to a Unix socket. A fault holds for open and new connections until `heal`.
+
+    latency_s: every piece is held that long. trickle_bytes_s: answers come no faster. cut_after: a connection is reset
+    when so many bytes of answer have passed. `open_hole` keeps everything back, as a partition does; `refuse` closes the
+    door; `reset` ends what is open now.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.port = 0
+        self.latency_s = 0.0
+        self.trickle_bytes_s: float | None = None
+        self.cut_after: int | None = None
+        self._is_passing = asyncio.Event()
+        self._is_passing.set()
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen; after `refuse`, on the same port again."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        await self.refuse()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.reset()
+
+    def reset(self) -> int:
+        """End every open connection with RST. The number of connections."""
+        writers = tuple(self._open)
+        for writer in writers:
+            abort(writer)
+        return len(writers) // 2
+
+    def open_hole(self) -> None:
+        self._is_passing.clear()
+
+    async def heal(self) -> None:
+        self.latency_s, self.trickle_bytes_s, self.cut_after = 0.0, None, None
+        self._is_passing.set()
+        await self.start()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            backend = await self._connect()
+        except OSError:
+            abort(writer)
+            return
+        self._open |= {writer, backend[1]}
+        pumps = [asyncio.create_task(self._pump(reader, backend[1])), asyncio.create_task(self._pump(backend[0], writer, True))]
+        self._tasks.update(pumps)
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._open -= {writer, backend[1]}
+            self._tasks.difference_update(pumps)
+            for pump in pumps:
+                pump.cancel()
+            writer.close()
+            backend[1].close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self.target, Path):
+            return await asyncio.open_unix_connection(self.target)
+        return await asyncio.open_connection(*self.target)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool = False) -> None:
+        passed = 0
+        with suppress(OSError):
+            while data := await reader.read(CHUNK_BYTES):
+                await asyncio.sleep(self.latency_s)
+                await self._is_passing.wait()
+                if is_answer and self.cut_after is not None and passed + len(data) > self.cut_after:
+                    writer.write(data[: max(0, self.cut_after - passed)])
+                    abort(writer)
+                    return
+                passed += len(data)
+                await self._write(writer, data, is_answer)
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes, is_answer: bool) -> None:
+        while is_answer and self.trickle_bytes_s and data:
+            writer.write(data[:1])
+            data = data[1:]
+            await asyncio.sleep(1 / self.trickle_bytes_s)
+        writer.write(data)
+        await writer.drain()
+
+
+def abort(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.family != socket.AF_UNIX:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()

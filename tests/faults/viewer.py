@@ -1,0 +1,143 @@
+"""A device that watches a conversation: it reconnects by itself, and checks every frame against what it has."""
+
+import asyncio
+import json
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from tests.faults.promises import until
+
+RETRY_MOST_S = 1.0
+
+
+@dataclass
+class Watched:
+    """What the device has of one reply. `state` is empty until its end."""
+
+    text: str = ""
+    reasoning: str = ""
+    state: str = ""
+    error: str = ""
+    ended_at: float = 0.0
+    told_at: float = 0.0
+
+    @property
+    def length(self) -> int:
+        return len(self.text) + len(self.reasoning)
+
+
+class Viewer:
+    """`replies`: id → what it has. `complaints`: frames that break the protocol. `is_live`: what the heartbeat said."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.replies: dict[str, Watched] = {}
+        self.complaints: list[str] = []
+        self.connections = 0
+        self.resumes = 0
+        self.is_live = True
+        self._session = session
+        self._url = url
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._ended: set[str] = set()
+        self._task = asyncio.create_task(self._watch_forever())
+
+    async def wait_connected(self, timeout_s: float = 10) -> None:
+        await until(lambda: self._socket is not None, timeout_s, "a connected socket")
+
+    async def wait_length(self, reply: str, length: int, timeout_s: float = 20) -> None:
+        await until(lambda: self.get(reply).length >= length or self.get(reply).state, timeout_s, f"{length} characters")
+
+    async def wait_end(self, reply: str, timeout_s: float = 40) -> str:
+        await until(lambda: self.get(reply).state, timeout_s, f"the end of a reply of {self.get(reply).length} characters")
+        return self.get(reply).state
+
+    def get(self, reply: str) -> Watched:
+        return self.replies.setdefault(reply, Watched())
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def drop(self) -> None:
+        """Lose the connection without a word."""
+        if self._socket is not None and self._socket._writer.transport is not None:
+            self._socket._writer.transport.abort()
+
+    async def _watch_forever(self) -> None:
+        while True:
+            with suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with self._session.ws_connect(self._url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(1)) as socket:
+                    await self._watch(socket)
+            self._socket = None
+            await asyncio.sleep(random.uniform(0.1, RETRY_MOST_S))
+
+    async def _watch(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket, self._ended = socket, set()
+        self.connections += 1
+        for reply, watched in self.replies.items():
+            if not watched.state:
+                await self._resume(reply)
+        async for message in socket:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await self._take(json.loads(message.data))
+
+    async def _resume(self, reply: str) -> None:
+        self.resumes += 1
+        self._ended.discard(reply)
+        if self._socket is not None:
+            await self._socket.send_json({"type": "resume", "reply": reply, "at": len(self.get(reply).text)})
+
+    async def _take(self, frame: dict[str, Any]) -> None:
+        kind = frame["type"]
+        if kind == "heartbeat":
+            await self._take_heartbeat(frame)
+        elif kind.startswith("reply."):
+            reply = frame["reply"]
+            if reply in self._ended:
+                self.complaints.append(f"{kind} of {reply} after its end")
+            self.get(reply).told_at = time.monotonic()
+            await getattr(self, "_take_" + kind.removeprefix("reply."))(reply, self.get(reply), frame)
+
+    async def _take_started(self, reply: str, watched: Watched, frame: dict[str, Any]) -> None:
+        """`get` has made it known."""
+
+    async def _take_delta(self, reply: str, watched: Watched, frame: dict[str, Any]) -> None:
+        has: str = getattr(watched, frame["part"])
+        at, text = frame["at"], frame["text"]
+        if at > len(has):
+            await self._resume(reply)
+            return
+        known = has[at : at + len(text)]
+        if not text.startswith(known):
+            self.complaints.append(f"delta of {reply} at {at} changes what was said: {known[:40]!r} → {text[:40]!r}")
+        setattr(watched, frame["part"], has[:at] + text if at + len(text) > len(has) else has)
+
+    async def _take_snapshot(self, reply: str, watched: Watched, frame: dict[str, Any]) -> None:
+        for part in ("text", "reasoning"):
+            has, now = getattr(watched, part), frame["parts"][part]
+            if not (now.startswith(has) or has.startswith(now)):
+                self.complaints.append(f"snapshot of {reply} changes what was said")
+            if len(now) != frame["lengths"][part]:
+                self.complaints.append(f"snapshot of {reply} miscounts")
+            setattr(watched, part, now)
+
+    async def _take_finished(self, reply: str, watched: Watched, frame: dict[str, Any]) -> None:
+        if frame["length"] != watched.length:
+            await self._resume(reply)
+            return
+        if watched.state not in ("", frame["state"]):
+            self.complaints.append(f"{reply} ended as {watched.state} and as {frame['state']}")
+        watched.state, watched.ended_at = frame["state"], time.monotonic()
+        watched.error = (frame["error"] or {}).get("code", "")
+        self._ended.add(reply)
+
+    async def _take_heartbeat(self, frame: dict[str, Any]) -> None:
+        self.is_live = frame["live"]
+        for reply, watched in self.replies.items():
+            if not watched.state and frame["replies"].get(reply, -1) != watched.length:
+                await self._resume(reply)
