@@ -7,8 +7,9 @@ from ops.startup import StartupContext
 
 
 def prepare_first_admin(context: StartupContext) -> str | None:
-    """The full set-up link while nobody can administer; otherwise None."""
+    """A line with the full set-up link while nobody can administer; otherwise None."""
     services.ensure_environment_admin()
     if queries.has_active_admin():
         return None
-    return context.address + reverse("accounts:set_up", args=[services.create_setup_link()])
+    link = context.address + reverse("accounts:set_up", args=[services.create_setup_link()])
+    return f"Make the first account here, once: {link}"

@@ -186,11 +186,11 @@ def test_parallel_starts_leave_one_open_link() -> None:
 
 
 def test_the_first_start_returns_the_full_address_of_the_link() -> None:
-    address = prepare_first_admin(StartupContext(address="http://127.0.0.1:8000"))
+    line = prepare_first_admin(StartupContext(address="http://127.0.0.1:8000"))
 
-    assert address is not None
-    prefix, token = address[:-1].rsplit("/", 1)
-    assert prefix == "http://127.0.0.1:8000/accounts/setup"
+    assert line is not None
+    prefix, token = line[:-1].rsplit("/", 1)
+    assert prefix == "Make the first account here, once: http://127.0.0.1:8000/accounts/setup"
     assert post(token) == 302
     assert prepare_first_admin(StartupContext(address="http://127.0.0.1:8000")) is None
 

@@ -46,7 +46,7 @@ class Product:
     @property
     def setup_link(self) -> str:
         """The last one printed: a restart voids the ones before."""
-        return next(line.strip() for line in reversed(self.lines) if "/accounts/setup/" in line)
+        return next(line.split()[-1] for line in reversed(self.lines) if "/accounts/setup/" in line)
 
     @property
     def environment(self) -> dict[str, str]:
