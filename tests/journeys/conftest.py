@@ -16,7 +16,7 @@ CHROMIUM_ARGUMENTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def product() -> Iterator[Product]:
     product = make_product()
     try:
@@ -29,7 +29,7 @@ def product() -> Iterator[Product]:
         shutil.rmtree(product.home, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert executable, "Install Chromium (the package `chromium` on Debian) for the browser journeys."
@@ -39,7 +39,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def admin_state(product: Product, browser: Browser) -> dict[str, object]:
     """Cookies of the first administrator, who came in by the set-up link."""
     context = browser.new_context()

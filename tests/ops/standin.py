@@ -86,7 +86,8 @@ class StandIn:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         self.output.write_text("")
-        environment = os.environ | {
+        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        environment = inherited | {
             "PYTHONPATH": str(CHECKOUT),
             "BROKER": f"redis+socket://{self.run}/valkey.sock",
             "PYTHONDONTWRITEBYTECODE": "1",
