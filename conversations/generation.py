@@ -38,7 +38,9 @@ SETTLE_PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed reply. Its live text exists from the start, so that whatever fails ends it properly."""
+    """A claimed reply. Its live text exists from the start, so that whatever fails ends it properly; a reply that continues
+    another one starts with that one's text.
+    """
 
     reply: Message
     live: LiveReply
@@ -66,7 +68,14 @@ def load_context(reply_id: UUID) -> Job | None:
     reply = leases.claim(reply_id)
     if reply is None:
         return None
-    return Job(reply, LiveReply(id=reply.id, conversation_id=reply.conversation_id, epoch=reply.lease_epoch))
+    live = LiveReply(
+        id=reply.id,
+        conversation_id=reply.conversation_id,
+        epoch=reply.lease_epoch,
+        text=reply.text,
+        reasoning=reply.reasoning,
+    )
+    return Job(reply, live)
 
 
 def normalise(job: Job) -> ChatRequest:
@@ -74,7 +83,10 @@ def normalise(job: Job) -> ChatRequest:
     model = get_model(job)
     history = queries.list_history(reply=job.reply)
     turns = prompt.build_turns(
-        history, system_prompt=model.system_prompt, budget_tokens=model.context_tokens - model.max_output_tokens
+        history,
+        system_prompt=model.system_prompt,
+        budget_tokens=model.context_tokens - model.max_output_tokens,
+        continued=job.reply.text,
     )
     return ChatRequest(model_id=model.id, turns=turns, max_output_tokens=model.max_output_tokens)
 

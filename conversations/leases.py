@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from conversations.models import Message, State
@@ -47,13 +47,20 @@ INTERRUPTED = Ending(
 
 
 def claim(reply_id: UUID) -> Message | None:
-    """Take a queued reply. None when it is not queued any more; a second delivery of its task then does nothing."""
-    taken = Message.objects.filter(id=reply_id, state=State.QUEUED, stop_requested=False).update(
-        state=State.STREAMING, lease_epoch=F("lease_epoch") + 1, lease_until=Now() + LEASE, started_at=Now()
-    )
+    """Take a queued reply. None when it is not queued any more (a second delivery of its task then does nothing), or has to
+    wait for the reply before it.
+    """
+    before = Message.objects.live().filter(children__children=OuterRef("id"))
+    queued = Message.objects.filter(~Exists(before), id=reply_id, state=State.QUEUED, stop_requested=False)
+    taken = queued.update(state=State.STREAMING, lease_epoch=F("lease_epoch") + 1, lease_until=Now() + LEASE, started_at=Now())
     if not taken:
         return None
     return Message.objects.select_related("conversation", "model__provider").defer("model__provider__api_key").get(id=reply_id)
+
+
+def list_waiting(reply_id: UUID) -> list[UUID]:
+    """Replies that could not be claimed before this one had ended."""
+    return list(Message.objects.filter(state=State.QUEUED, parent__parent_id=reply_id).values_list("id", flat=True))
 
 
 CHECKPOINT_SQL = """

@@ -6,6 +6,7 @@ from conversations.models import Author, Message
 from providers.types import Turn
 
 CHARACTERS_PER_TOKEN = 3.6  # English prose on the common tokenisers; below the usual 4, so that windows are kept
+CONTINUE = "Continue exactly where you stopped. Repeat nothing and do not comment on the break."
 TOKENS_PER_TURN = 6  # role and separators of the chat templates
 
 
@@ -13,8 +14,10 @@ def estimate_tokens(text: str) -> int:
     return int(len(text.encode()) / CHARACTERS_PER_TOKEN) + TOKENS_PER_TURN
 
 
-def build_turns(history: Sequence[Message], *, system_prompt: str, budget_tokens: int) -> tuple[Turn, ...]:
+def build_turns(history: Sequence[Message], *, system_prompt: str, budget_tokens: int, continued: str = "") -> tuple[Turn, ...]:
     """The newest turns that fit into `budget_tokens`, oldest first, behind the system prompt.
+
+    With `continued`, the beginning of an answer, the last turns are that beginning and the request to go on.
 
     The last turn is always there, cut at its front if it is larger than the window. Replies without text are left out, and
     turns of one author in a row are joined, since many chat templates refuse them.
@@ -22,7 +25,10 @@ def build_turns(history: Sequence[Message], *, system_prompt: str, budget_tokens
     system = (Turn("system", system_prompt),) if system_prompt else ()
     left = budget_tokens - sum(estimate_tokens(turn.text) for turn in system)
     chosen: list[Turn] = []
-    for turn in reversed(_join([_to_turn(message) for message in history if message.text.strip()])):
+    turns = [_to_turn(message) for message in history if message.text.strip()]
+    if continued:
+        turns += [Turn("assistant", continued), Turn("user", CONTINUE)]
+    for turn in reversed(_join(turns)):
         cost = estimate_tokens(turn.text)
         if cost > left and chosen:
             break

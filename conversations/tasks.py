@@ -24,6 +24,13 @@ DRAIN_S = 20.0
 @shared_task
 def generate_reply(reply_id: str) -> None:
     generation.run(UUID(reply_id))
+    enqueue_waiting(UUID(reply_id))
+
+
+def enqueue_waiting(reply_id: UUID) -> None:
+    """What was asked while this reply was written is next."""
+    for waiting in leases.list_waiting(reply_id):
+        generate_reply.delay(str(waiting))
 
 
 @shared_task
@@ -34,6 +41,7 @@ def end_dead_replies() -> None:
             log.warning("reply %s was interrupted: its worker went silent", message.id)
             message.refresh_from_db()
             live_log.publish(message.conversation_id, build_end(message))
+            enqueue_waiting(message.id)
 
 
 @shared_task

@@ -45,6 +45,7 @@ class Flusher:
     def open(self, reply: LiveReply) -> None:
         reply.task = asyncio.current_task()
         self._replies[reply.id] = reply
+        self._urgent.set()
 
     def append(self, reply: LiveReply, part: frames.Part, chunk: str) -> None:
         is_first = reply.length == 0

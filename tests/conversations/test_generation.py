@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from conversations import generation, leases, services, tasks
-from conversations.models import Message, State
+from conversations.models import Author, Message, State
 from conversations.stream import log as live_log
 from ops import doctor
 from tests.conversations.chats import answer, follow, has_finished, send
@@ -115,6 +115,40 @@ def test_broken_stream_keeps_its_text(fake: FakeProvider) -> None:
 def test_failure_before_the_first_token(fake: FakeProvider) -> None:
     reply = answer(fake, status=401)
     assert (reply.state, reply.error_code, reply.is_error_retryable) == (State.FAILED, "provider_refused", False)
+
+
+def test_continued_reply_starts_with_its_text(fake: FakeProvider) -> None:
+    sent = send(fake, text="time.")
+    Message.objects.filter(id=sent.reply.id).update(text="Once upon a ")
+    viewer = follow(sent.reply.conversation_id, until=has_finished)
+    generation.run(sent.reply.id)
+    sent.reply.refresh_from_db()
+    assert sent.reply.text == "Once upon a time."
+    assert viewer.result().parts[str(sent.reply.id)]["text"] == "Once upon a time."
+    assert fake.calls[0].json["messages"][-2] == {"role": "assistant", "content": "Once upon a "}
+
+
+def test_reply_waits_for_the_one_before_it(fake: FakeProvider) -> None:
+    sent = send(fake)
+    question = Message.objects.create(
+        conversation=sent.reply.conversation, parent=sent.reply, sequence=3, role=Author.USER, text="And then?"
+    )
+    second = Message.objects.create(
+        conversation=sent.reply.conversation,
+        parent=question,
+        sequence=4,
+        role=Author.ASSISTANT,
+        state=State.QUEUED,
+        model=sent.reply.model,
+    )
+    generation.run(second.id)
+    assert not fake.calls
+    generation.run(sent.reply.id)
+    assert leases.list_waiting(sent.reply.id) == [second.id]
+    generation.run(second.id)
+    second.refresh_from_db()
+    assert second.state == State.DONE
+    assert [turn["role"] for turn in fake.calls[1].json["messages"]] == ["user", "assistant", "user"]
 
 
 def test_what_no_database_can_hold_is_replaced(fake: FakeProvider) -> None:
