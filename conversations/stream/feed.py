@@ -32,13 +32,17 @@ class Feed:
         self._resumes: deque[str] = deque()
         self._has_news = asyncio.Event()
         self._is_stale = True
+        self._is_heartbeat_due = False
         self._hub: Hub = get_hub()
 
     async def __aenter__(self) -> "Feed":
         await self._hub.join(self._conversation_id, self)
+        self._has_news.set()
+        self._set_timer()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._timer.cancel()
         await self._hub.leave(self._conversation_id, self)
 
     # The hub's side
@@ -60,81 +64,91 @@ class Feed:
 
     def resume(self, reply_id: UUID, *, at: int) -> None:
         """The viewer has `at` characters of this reply's text and wants the rest."""
-        self._known[str(reply_id)] = self._known.get(str(reply_id), Lengths()).move("text", at)
-        self._resumes.append(str(reply_id))
+        name = str(reply_id)
+        self._known[name] = self._known.get(name, Lengths()).move("text", at)
+        if name not in self._resumes:
+            self._resumes.append(name)
         self._has_news.set()
 
     async def listen(self) -> AsyncIterator[str]:
         """JSON frames without end: first the live replies as they are, then what happens."""
         while True:
-            async for frame in self._catch_up():
+            await self._has_news.wait()
+            self._has_news.clear()
+            for frame in await self._collect():
                 yield frame
-            if not await self._wait():
-                async for frame in self._check():
-                    yield frame
 
-    async def _wait(self) -> bool:
-        """Until there is news (True) or a heartbeat is due (False)."""
-        try:
-            await asyncio.wait_for(self._has_news.wait(), self._get_patience_s())
-        except TimeoutError:
-            return False
-        self._has_news.clear()
-        return True
+    def _set_timer(self) -> None:
+        """One timer an interval, since one a frame would cost more than the frame."""
+        self._interval_s = self._get_interval_s()
+        self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._ring_heartbeat)
 
-    def _get_patience_s(self) -> float:
+    def _ring_heartbeat(self) -> None:
+        self._is_heartbeat_due = True
+        self._has_news.set()
+        self._set_timer()
+
+    def _adjust_timer(self) -> None:
+        """A reply that starts, or a bus that goes away, cannot wait for the end of a long interval."""
+        if self._get_interval_s() < self._interval_s:
+            self._timer.cancel()
+            self._set_timer()
+
+    def _get_interval_s(self) -> float:
         if not self._known:
             return HEARTBEAT_IDLE_S
         return HEARTBEAT_RUNNING_S if self._hub.is_live else POLL_S
 
-    async def _catch_up(self) -> AsyncIterator[str]:
+    async def _collect(self) -> list[str]:
+        """Everything there is to tell, in order."""
+        told: list[str] = []
         if self._is_stale:
             self._is_stale = False
             running = await reading.list_live_ids(self._conversation_id)
             for reply_id in {*map(str, running), *self._known}:
-                for frame in await self._tell(reply_id):
-                    yield frame
+                told += await self._tell(reply_id)
         while self._resumes:
-            for frame in await self._tell(self._resumes.popleft()):
-                yield frame
+            told += await self._tell(self._resumes.popleft())
         while self._waiting:
-            for frame in await self._pass_on(self._waiting.popleft()):
-                yield frame
+            doorbell = self._waiting.popleft()
+            told += self._pass_on(doorbell) if self._continues(doorbell) else await self._tell(doorbell.reply)
+        if self._is_heartbeat_due:
+            self._is_heartbeat_due = False
+            told += await self._check()
+        self._adjust_timer()
+        return told
 
-    async def _check(self) -> AsyncIterator[str]:
+    async def _check(self) -> list[str]:
         """The heartbeat. A reply that was silent since the last one is read: its last frame may be lost, or the bus away."""
+        told: list[str] = []
         for reply_id in [reply_id for reply_id in self._known if self._checked.get(reply_id) == self._known[reply_id]]:
-            for frame in await self._tell(reply_id, only_news=True):
-                yield frame
+            told += await self._tell(reply_id, only_news=True)
         self._checked = dict(self._known)
         lengths = {reply_id: known.total for reply_id, known in self._known.items()}
-        yield frames.build_heartbeat(replies=lengths, is_live=self._hub.is_live)
+        return [*told, frames.build_heartbeat(replies=lengths, is_live=self._hub.is_live)]
 
-    async def _pass_on(self, doorbell: frames.Doorbell) -> list[str]:
-        if doorbell.kind == "delta":
-            return await self._pass_on_delta(doorbell)
-        if doorbell.kind == "finished":
-            return await self._pass_on_end(doorbell)
-        if doorbell.kind == "resync":
-            return await self._tell(doorbell.reply)
-        if doorbell.kind == "started":
-            self._known.setdefault(doorbell.reply, Lengths())
-        return [doorbell.get_frame(self._wanted)]
-
-    async def _pass_on_delta(self, doorbell: frames.Doorbell) -> list[str]:
-        known = self._known.get(doorbell.reply, Lengths())
-        has = known.get(doorbell.part)
-        if doorbell.at == has:
-            self._known[doorbell.reply] = known.move(doorbell.part, doorbell.length)
-            return [doorbell.get_frame(self._wanted)]
-        return [] if doorbell.length <= has else await self._tell(doorbell.reply)
-
-    async def _pass_on_end(self, doorbell: frames.Doorbell) -> list[str]:
-        """Only a viewer that has all the text is told the end as it was rung; the others are told all of it."""
+    def _continues(self, doorbell: frames.Doorbell) -> bool:
+        """Does this follow what the viewer has? If not, the reply is read afresh."""
         known = self._known.get(doorbell.reply)
-        if known is None or known.total != doorbell.length:
-            return await self._tell(doorbell.reply)
-        del self._known[doorbell.reply]
+        if doorbell.kind == "delta":
+            return doorbell.at == (known.get(doorbell.part) if known else 0) or self._is_old(doorbell)
+        if doorbell.kind == "finished":
+            return known is not None and known.total == doorbell.length
+        return doorbell.kind != "resync"
+
+    def _is_old(self, doorbell: frames.Doorbell) -> bool:
+        known = self._known.get(doorbell.reply)
+        return known is not None and doorbell.length <= known.get(doorbell.part)
+
+    def _pass_on(self, doorbell: frames.Doorbell) -> list[str]:
+        if doorbell.kind == "delta":
+            if self._is_old(doorbell):
+                return []
+            self._known[doorbell.reply] = self._known.get(doorbell.reply, Lengths()).move(doorbell.part, doorbell.length)
+        elif doorbell.kind == "finished":
+            del self._known[doorbell.reply]
+        elif doorbell.kind == "started":
+            self._known.setdefault(doorbell.reply, Lengths())
         return [doorbell.get_frame(self._wanted)]
 
     async def _tell(self, reply_id: str, *, only_news: bool = False) -> list[str]:

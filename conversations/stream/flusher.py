@@ -8,6 +8,7 @@ written whole and the viewers are told to read afresh.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -103,34 +104,46 @@ class Flusher:
 
     async def _flush(self, replies: list[LiveReply]) -> None:
         """One pipeline for all of them; the ones the bus refuses are looked at afterwards."""
-        batch = [(reply, entry) for reply in replies for entry in reply.take()]
+        batch = [(reply, entry) for reply in replies for entry in self._take(reply)]
         if not batch:
             return
         pipeline = self._client.pipeline(transaction=False)
         for reply, entry in batch:
             self._add(pipeline, reply, entry)
+        self._add_expiry(pipeline, {reply for reply, entry in batch if entry.total == len(entry.fields["d"])})
         try:
             answers = await pipeline.execute(raise_on_error=False)
+            await self._look_at_answers([reply for reply, _ in batch], answers)
         except (RedisError, OSError) as error:
             self._lose_bus(error)
-            return
-        await self._look_at_answers([reply for reply, _ in batch], answers)
+
+    def _take(self, reply: LiveReply) -> list[Entry]:
+        """A text that breaks its renderer ends its own reply and no other."""
+        try:
+            return reply.take()
+        except Exception:
+            log.exception("reply %s cannot be rendered", reply.id)
+            reply.next_flush = math.inf
+            reply.cancel()
+            return []
 
     def _add(self, pipeline: Any, reply: LiveReply, entry: Entry) -> None:
-        key = frames.get_stream_key(reply.id)
-        pipeline.xadd(key, entry.fields, id=f"{reply.epoch}-{entry.total}")
+        pipeline.xadd(frames.get_stream_key(reply.id), entry.fields, id=f"{reply.epoch}-{entry.total}")
         pipeline.publish(frames.get_channel(reply.conversation_id), entry.doorbell.pack())
-        pipeline.expire(key, LIVE_TTL_S)
+
+    def _add_expiry(self, pipeline: Any, begun: set[LiveReply]) -> None:
+        """Once, with a reply's first entry: an hour outlives every reply, and a killed worker leaves nothing for ever."""
+        for reply in begun:
+            pipeline.expire(frames.get_stream_key(reply.id), LIVE_TTL_S)
 
     async def _look_at_answers(self, replies: list[LiveReply], answers: list[Any]) -> None:
-        """Three answers an entry. A bus that cannot write (full, loading, replica) counts as lost."""
+        """Two answers an entry come first. A bus that cannot write (full, loading, replica) counts as lost."""
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         if trouble := [error for error in errors if REFUSAL not in str(error)]:
             self._lose_bus(trouble[0])
         elif errors:
-            await self._look_at_refused(
-                {reply for reply, answer in zip(replies, answers[::3], strict=True) if answer in errors}
-            )
+            appended = zip(replies, answers[: 2 * len(replies) : 2], strict=True)
+            await self._look_at_refused({reply for reply, answer in appended if isinstance(answer, Exception)})
 
     async def _look_at_refused(self, refused: set[LiveReply]) -> None:
         """A refused entry was either written before, or belongs to a life of the reply that is over."""
@@ -150,7 +163,7 @@ class Flusher:
         """Write every live reply whole; the bus may have come back empty, or with only its beginning."""
         try:
             for reply in list(self._replies.values()):
-                reply.take()
+                self._take(reply)
                 if reply.length:
                     await self._write_whole(reply)
         except (RedisError, OSError):

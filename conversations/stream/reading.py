@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
@@ -33,7 +33,7 @@ class Lengths:
         return self.text if part == "text" else self.reasoning
 
     def move(self, part: str, length: int) -> "Lengths":
-        return replace(self, **{part: length})
+        return Lengths(length, self.reasoning) if part == "text" else Lengths(self.text, length)
 
     @classmethod
     def of(cls, message: Message) -> "Lengths":

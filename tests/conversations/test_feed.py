@@ -137,6 +137,6 @@ def test_reply_of_another_conversation_is_not_told(fake: FakeProvider) -> None:
     async def ask() -> list[str]:
         async with Feed(other.id, wanted="text") as feed:
             feed.resume(mine.id, at=0)
-            return [frame async for frame in feed._catch_up()]
+            return await feed._collect()
 
     assert runtime.run(ask()) == []
