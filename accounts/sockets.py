@@ -1,5 +1,6 @@
 """Who is at the other end of a WebSocket, where it came from, and how it is closed when they sign out."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from accounts import tokens
 from accounts.models import User
 
 log = logging.getLogger(__name__)
+BUS_PATIENCE_S = 2
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -67,11 +69,8 @@ class AuthMiddleware:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        session_key = _find_session_key(scope)
-        bearer = _find_bearer(scope)
-        user = await _find_user_off_loop(bearer, session_key)
-        digest = build_session_digest(session_key) if bearer is None else ""
-        await self.application({**scope, "user": user, "session_digest": digest}, receive, send)
+        digest = build_session_digest(_find_session_key(scope)) if _find_bearer(scope) is None else ""
+        await self.application({**scope, "user": await find_user(scope), "session_digest": digest}, receive, send)
 
 
 async def refuse(_scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,14 +87,25 @@ def close_for(user_id: int, session_key: str | None = None) -> None:
     """
     message = {"type": "session.ended", "session": build_session_digest(session_key or "")}
     try:
-        async_to_sync(get_channel_layer().group_send)(f"user.{user_id}", message)
-    except (RedisError, OSError) as error:
+        async_to_sync(_send_to_group)(f"user.{user_id}", message)
+    except (RedisError, OSError, TimeoutError) as error:
         log.error("could not close the sockets of user %s: %s", user_id, type(error).__name__)
+
+
+async def _send_to_group(group: str, message: dict[str, str]) -> None:
+    async with asyncio.timeout(BUS_PATIENCE_S):
+        await get_channel_layer().group_send(group, message)
 
 
 def build_session_digest(session_key: str) -> str:
     """A name for a session that is worth nothing to who reads it on the bus. Empty stays empty."""
     return hashlib.sha256(session_key.encode(errors="replace")).hexdigest()[:32] if session_key else ""
+
+
+async def find_user(scope: Scope) -> User | AnonymousUser:
+    """Who is at the other end now: for sockets that stay open longer than a session or a token may."""
+    user: User | AnonymousUser = await _find_user_off_loop(_find_bearer(scope), _find_session_key(scope))
+    return user
 
 
 def _find_user(bearer: bytes | None, session_key: str) -> User | AnonymousUser:

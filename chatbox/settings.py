@@ -118,6 +118,7 @@ DATABASE_POOL = {
     "max_size": env.int("DB_POOL_MAX", 20),
     "max_idle": env.int("DB_POOL_IDLE_S", 30),
     "timeout": env.int("DB_POOL_TIMEOUT_S", 2),
+    "reconnect_timeout": 1,  # no growing back-off: after an outage the next caller tries again
 }
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -132,6 +133,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 DATABASES["default"] |= {
     "ENGINE": "django_prometheus.db.backends.postgresql",
     "CONN_MAX_AGE": 0,
+    "CONN_HEALTH_CHECKS": True,  # a restart of the database leaves dead connections in the pool
     "OPTIONS": DATABASES["default"].get("OPTIONS", {})
     | {
         "pool": DATABASE_POOL,
@@ -168,6 +170,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,
     "socket_keepalive": True,
+    # A hung broker must not hold a page and its database connection; workers wait for tasks in polls of 1 s.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
     "global_keyprefix": "chatbox:",
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -190,6 +195,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "conversations.forget_old_keys": {
+        "task": "conversations.tasks.forget_old_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }
 REPLY_CONCURRENCY = env.int("REPLY_CONCURRENCY", 256)
 
@@ -197,10 +207,12 @@ REPLY_CONCURRENCY = env.int("REPLY_CONCURRENCY", 256)
 REPLY_LEASE_S = 30
 REPLY_FLUSH_MS = 35
 REPLY_CHECKPOINT_S = 1.0
+REPLY_MAX_CHARACTERS = 400_000  # about 100,000 tokens; a provider that never ends is ended
 REPLY_TIMEOUT_S = env.int("REPLY_TIMEOUT_S", 300)
 REPLY_IDLE_TIMEOUT_S = env.int("REPLY_IDLE_TIMEOUT_S", 30)
 REPLY_FIRST_TOKEN_TIMEOUT_S = env.int("REPLY_FIRST_TOKEN_TIMEOUT_S", 120)
 MESSAGE_MAX_CHARACTERS = 64_000
+QUEUE_WHILE_RUNNING = True  # who asks for it may send while a reply is written; False: such a message is refused
 EMBEDDED_MODEL = env.bool("EMBEDDED_MODEL", True)
 
 # Accounts

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 from uuid import UUID
@@ -11,9 +12,10 @@ import msgspec
 from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
 
-from accounts.models import User
+from accounts import sockets
 from conversations import queries
 from conversations.errors import ConversationNotFound
+from conversations.limits import TokenBucket
 from conversations.stream.feed import Feed
 from conversations.stream.frames import Format
 from conversations.stream.reading import in_reader
@@ -21,10 +23,14 @@ from conversations.stream.reading import in_reader
 log = logging.getLogger(__name__)
 SIGNED_OUT = 4401
 NOT_FOUND = 4404
+TOO_MANY = 4429
 TOO_LARGE = 1009
 BAD_MESSAGE = 1008
 TRY_AGAIN = 1013
 MAX_MESSAGE_BYTES = 4096
+BUS_PATIENCE_S = 2
+# `close_for` ends sockets at once; this finds what it missed while the bus was away, and tokens that have expired.
+RECHECK_S = 60
 
 
 class Resume(msgspec.Struct, tag_field="type", tag="resume"):
@@ -39,42 +45,64 @@ check_access = in_reader(queries.get_conversation)
 class ConversationConsumer(AsyncWebsocketConsumer):
     feed: Feed | None = None
     sender: "asyncio.Task[None] | None" = None
+    group = ""
 
     async def connect(self) -> None:
         """Close codes after accept, since a refused handshake hides its reason from browsers."""
         await self.accept()
-        user: User | None = self.scope["user"]
         conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
-        if user is None or not user.is_authenticated:
-            await self.close(SIGNED_OUT)
+        if code := await self._find_objection(conversation_id):
+            await self.close(code)
             return
+        await self._join_group(f"user.{self.scope['user'].pk}")
+        self.resumes = TokenBucket(rate=5, burst=20)
+        self.feed = Feed(conversation_id, wanted=self._get_format())
+        self.sender = asyncio.create_task(self._send_or_close(self.feed, conversation_id))
+
+    async def _find_objection(self, conversation_id: UUID) -> int | None:
+        """The code to close with, or None while all is well."""
+        user = self.scope["user"]
+        if not user.is_authenticated:
+            return SIGNED_OUT
         try:
             await check_access(user=user, conversation_id=conversation_id)
         except ConversationNotFound:
-            await self.close(NOT_FOUND)
-            return
-        await self._join_group(f"user.{user.pk}")
-        self.sender = asyncio.create_task(self._send_or_close(conversation_id))
+            return NOT_FOUND
+        return None
 
-    async def _send_or_close(self, conversation_id: UUID) -> None:
+    def _get_format(self) -> Format:
+        query = parse_qs(self.scope["query_string"].decode(errors="replace"))
+        return "html" if query.get("format") == ["html"] else "text"
+
+    async def _send_or_close(self, feed: Feed, conversation_id: UUID) -> None:
         """A feed that fails (the database is away, say) closes the socket: the page comes back and reads afresh."""
         try:
-            await self._send_forever(conversation_id)
+            await self.close(await self._send_forever(feed, conversation_id))
+        except ConversationNotFound:
+            await self.close(NOT_FOUND)
         except Exception:
             log.exception("feed of conversation %s failed", conversation_id)
             await self.close(TRY_AGAIN)
 
-    async def _send_forever(self, conversation_id: UUID) -> None:
-        query = parse_qs(self.scope["query_string"].decode(errors="replace"))
-        wanted: Format = "html" if query.get("format") == ["html"] else "text"
-        async with Feed(conversation_id, wanted=wanted) as feed:
-            self.feed = feed
+    async def _send_forever(self, feed: Feed, conversation_id: UUID) -> int:
+        """Until there is an objection, whose code it returns."""
+        checked_at = time.monotonic()
+        async with feed:
             async for frame in feed.listen():
                 await self.send(text_data=frame)
+                if time.monotonic() - checked_at < RECHECK_S:
+                    continue
+                checked_at = time.monotonic()
+                self.scope["user"] = await sockets.find_user(self.scope)
+                if code := await self._find_objection(conversation_id):
+                    return code
+        return TRY_AGAIN
 
     async def _join_group(self, group: str) -> None:
-        with contextlib.suppress(RedisError, OSError):
-            await self.channel_layer.group_add(group, self.channel_name)
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(BUS_PATIENCE_S):
+                await self.channel_layer.group_add(group, self.channel_name)
+        self.group = group
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if text_data is None or len(text_data) > MAX_MESSAGE_BYTES:
@@ -85,8 +113,12 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         except (msgspec.DecodeError, RecursionError):
             await self.close(BAD_MESSAGE)
             return
-        if self.feed is not None:
+        if self.feed is None:
+            return
+        if self.resumes.take():
             self.feed.resume(resume.reply, at=resume.at)
+        else:
+            await self.close(TOO_MANY)
 
     async def session_ended(self, event: dict[str, Any]) -> None:
         """One session of the user has ended, or all of them."""
@@ -94,6 +126,10 @@ class ConversationConsumer(AsyncWebsocketConsumer):
             await self.close(SIGNED_OUT)
 
     async def disconnect(self, code: int) -> None:
-        if self.sender is not None:
+        if self.sender is not None and self.sender is not asyncio.current_task():
             self.sender.cancel()
             await asyncio.gather(self.sender, return_exceptions=True)
+        if self.group:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(BUS_PATIENCE_S):
+                    await self.channel_layer.group_discard(self.group, self.channel_name)

@@ -6,6 +6,8 @@ ConversationError
 ├── ReplyRunning       one reply at a time in a conversation
 ├── ReplyFinished      too late to stop
 ├── TextInvalid        empty or too long
+├── ReplyBroke         a fault of ours
+├── DatabaseAway       before a reply could begin
 └── KeyReused          an Idempotency-Key with another request
 """
 
@@ -37,9 +39,31 @@ class ReplyFinished(ConversationError):
     message = "This reply has already ended."
 
 
+class ReplyComplete(ReplyFinished):
+    code = "reply_complete"
+    message = "There is nothing to continue in this reply."
+
+
 class TextInvalid(ConversationError):
     code = "text_invalid"
     message = "Write a message first."
+
+
+class TooManyModels(ConversationError):
+    code = "too_many_models"
+    message = "That is more models than can be asked at once."
+
+
+class ReplyBroke(ConversationError):
+    code = "reply_broke"
+    message = "Something went wrong while this answer was written."
+    retryable = True
+
+
+class DatabaseAway(ConversationError):
+    code = "database_away"
+    message = "Chatbox was restarting. Try again."
+    retryable = True
 
 
 class KeyReused(ConversationError):

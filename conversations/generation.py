@@ -12,23 +12,26 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from uuid import UUID
 
+from django.conf import settings
 from django.db import OperationalError, connection
 from psycopg_pool import PoolTimeout
 
 from conversations import leases, metrics, prompt, queries
+from conversations.errors import DatabaseAway, ReplyBroke
 from conversations.leases import Ending
 from conversations.models import Message, State
 from conversations.stream import frames
 from conversations.stream.flusher import Flusher
+from conversations.stream.keeper import Keeper
 from conversations.stream.live import LiveReply
 from ops.errors import ChatboxError
 from providers import chat, runtime
 from providers import queries as providers
-from providers.errors import ModelUnavailable
+from providers.errors import ModelUnavailable, ProviderBroke, ProviderError
 from providers.models import ChatModel
 from providers.types import ChatRequest, Done, ReasoningDelta, TextDelta, Usage
 
@@ -56,10 +59,12 @@ def run(reply_id: UUID) -> None:
         check_policy(request)
         ending = execute(job, request)
     except ChatboxError as error:
-        ending = build_failure(job, error)
+        ending = build_failure(job.live, error)
+    except (OperationalError, PoolTimeout) as error:
+        ending = build_failure(job.live, DatabaseAway(detail=str(error)))
     except Exception:
         log.exception("reply %s failed unexpectedly", reply_id)
-        ending = build_failure(job, ChatboxError())
+        ending = build_failure(job.live, ReplyBroke())
     if compose(job, ending):
         record(job, ending)
 
@@ -111,8 +116,12 @@ def execute(job: Job, request: ChatRequest) -> Ending:
 async def _write(live: LiveReply, request: ChatRequest) -> Ending:
     flusher = get_flusher()
     flusher.open(live)
+    if get_keeper().is_stopped_early(live):
+        return Ending(State.STOPPED)
     try:
         return await _consume(live, request, flusher)
+    except (asyncio.CancelledError, ProviderError) as error:
+        return replace(_explain(live, error), usage=_estimate_usage(live, request))
     finally:
         live.task = None
         await flusher.drain(live)
@@ -120,22 +129,20 @@ async def _write(live: LiveReply, request: ChatRequest) -> Ending:
 
 async def _consume(live: LiveReply, request: ChatRequest, flusher: Flusher) -> Ending:
     usage: Usage | None = None
-    reason = ""
-    try:
-        async with contextlib.aclosing(chat.stream(request)) as events:
-            async for event in events:
-                match event:
-                    case TextDelta(text):
-                        flusher.append(live, "text", clean(text))
-                    case ReasoningDelta(text):
-                        flusher.append(live, "reasoning", clean(text))
-                    case Usage():
-                        usage = event
-                    case Done(reason):
-                        pass
-    except asyncio.CancelledError:
-        return build_cancellation(live)
-    return Ending(State.DONE, finish_reason=reason, usage=usage)
+    async with contextlib.aclosing(chat.stream(request)) as events:
+        async for event in events:
+            match event:
+                case TextDelta(text):
+                    flusher.append(live, "text", clean(text))
+                case ReasoningDelta(text):
+                    flusher.append(live, "reasoning", clean(text))
+                case Usage():
+                    usage = event
+                case Done(reason):
+                    return Ending(State.DONE, finish_reason=reason, usage=usage)
+            if live.length > settings.REPLY_MAX_CHARACTERS:
+                return Ending(State.DONE, finish_reason="length", usage=_estimate_usage(live, request))
+    raise ProviderBroke(detail="the stream ended without saying so")
 
 
 def clean(text: str) -> str:
@@ -145,16 +152,23 @@ def clean(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
-def build_cancellation(live: LiveReply) -> Ending:
-    """A stream is cancelled by its user, by a lost lease, or by the worker going down."""
+def _explain(live: LiveReply, error: BaseException) -> Ending:
+    """A stream is cut by its user, by its provider, by a lost lease, or by the worker going down."""
+    if isinstance(error, ChatboxError):
+        return build_failure(live, error)
     return Ending(State.STOPPED) if live.is_stop_requested else leases.INTERRUPTED
 
 
-def build_failure(job: Job, error: ChatboxError) -> Ending:
+def _estimate_usage(live: LiveReply, request: ChatRequest) -> Usage | None:
+    """What was written was billed, though nobody counted it for us."""
+    return chat.estimate_usage(request, characters=live.length) if live.length else None
+
+
+def build_failure(live: LiveReply, error: ChatboxError) -> Ending:
     """After its first character a reply is interrupted and keeps its text; before, it has failed."""
-    log.warning("reply %s: %s %s", job.live.id, error.code, error.detail)
+    log.warning("reply %s: %s %s", live.id, error.code, error.detail)
     return Ending(
-        State.INTERRUPTED if job.live.length else State.FAILED,
+        State.INTERRUPTED if live.length else State.FAILED,
         error_code=error.code,
         error_message=error.message,
         is_error_retryable=error.retryable,
@@ -165,9 +179,10 @@ def compose(job: Job, ending: Ending) -> bool:
     """The row first, then the news of it: who reloads on hearing the news must find it true. False: the lease was lost."""
     try:
         is_settled = not job.live.is_fenced and _settle_patiently(job.live, ending)
-        runtime.run(_announce(job.live, ending if is_settled else None))
-    finally:
-        runtime.get_loop().call_soon_threadsafe(_forget, job.live)
+        runtime.run(_close(job.live, ending if is_settled else None))
+    except Exception:
+        runtime.run(_close(job.live, None))
+        raise
     return is_settled
 
 
@@ -185,10 +200,13 @@ def _settle_patiently(live: LiveReply, ending: Ending) -> bool:
             time.sleep(0.5)
 
 
-async def _announce(live: LiveReply, ending: Ending | None) -> None:
-    """An ending of None: the reply was taken from us, and whoever took it announces it."""
-    if ending is not None:
-        await get_flusher().publish_end(live, _build_end(live, ending))
+async def _close(live: LiveReply, ending: Ending | None) -> None:
+    """Announce the end and let go. An ending of None: the reply was taken from us, and whoever took it announces it."""
+    try:
+        if ending is not None:
+            await get_flusher().publish_end(live, _build_end(live, ending))
+    finally:
+        get_flusher().close(live)
 
 
 def _build_end(live: LiveReply, ending: Ending) -> frames.Doorbell:
@@ -202,10 +220,6 @@ def _build_end(live: LiveReply, ending: Ending) -> frames.Doorbell:
     )
 
 
-def _forget(live: LiveReply) -> None:
-    get_flusher().close(live)
-
-
 def record(job: Job, ending: Ending) -> None:
     metrics.record_reply(job.reply, job.live, ending)
 
@@ -213,9 +227,15 @@ def record(job: Job, ending: Ending) -> None:
 @cache
 def get_flusher() -> Flusher:
     """This process's flusher. First called on the loop it then lives on."""
-    return Flusher(leases.checkpoint)
+    return Flusher()
+
+
+@cache
+def get_keeper() -> Keeper:
+    """This process's keeper, on the same loop."""
+    return Keeper(get_flusher().replies, leases.checkpoint)
 
 
 def interrupt_all() -> None:
     """End every reply of this process with the text it has; for a worker that has to go."""
-    runtime.get_loop().call_soon_threadsafe(lambda: get_flusher().cancel_all())
+    runtime.get_loop().call_soon_threadsafe(lambda: get_keeper().cancel_all())

@@ -28,7 +28,7 @@ def find_unanswered() -> list[str]:
 
 def find_stuck() -> list[str]:
     dead = [
-        f"reply {reply_id} streams without a lease" for reply_id in leases.list_dead().values_list("id", flat=True)[:LISTED]
+        f"reply {reply_id} streams without a lease" for reply_id in leases.list_expired().values_list("id", flat=True)[:LISTED]
     ]
     waiting = Message.objects.filter(state=State.QUEUED, created_at__lt=Now() - QUEUE_PATIENCE)
     return dead + [

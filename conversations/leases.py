@@ -63,15 +63,24 @@ def list_waiting(reply_id: UUID) -> list[UUID]:
     return list(Message.objects.filter(state=State.QUEUED, parent__parent_id=reply_id).values_list("id", flat=True))
 
 
+# A row that somebody has locked is passed over: its lease may wait for the next second, the others' may not wait for it.
 CHECKPOINT_SQL = """
+WITH live AS (
+    SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::timestamptz[])
+               AS live (id, epoch, text, reasoning, first_token_at)
+), held AS (
+    SELECT message.id
+      FROM conversations_message AS message JOIN live ON message.id = live.id AND message.lease_epoch = live.epoch
+     WHERE message.state = 'streaming'
+       FOR UPDATE OF message SKIP LOCKED
+)
 UPDATE conversations_message AS message
    SET text = COALESCE(live.text, message.text),
        reasoning = COALESCE(live.reasoning, message.reasoning),
        first_token_at = COALESCE(message.first_token_at, live.first_token_at),
        lease_until = now() + make_interval(secs => %s)
-  FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::timestamptz[])
-       AS live (id, epoch, text, reasoning, first_token_at)
- WHERE message.id = live.id AND message.lease_epoch = live.epoch AND message.state = 'streaming'
+  FROM live, held
+ WHERE message.id = live.id AND held.id = live.id
 RETURNING message.id, message.stop_requested
 """
 
@@ -81,8 +90,15 @@ def checkpoint(replies: list[LiveReply]) -> dict[UUID, bool]:
 
     Returns id → whether its stop was asked for. An id that is missing has lost its lease.
     """
+    try:
+        return _write_checkpoint(replies)
+    finally:
+        connection.close()
+
+
+def _write_checkpoint(replies: list[LiveReply]) -> dict[UUID, bool]:
     texts = [(reply, reply.text, reply.reasoning) for reply in replies]
-    news = [len(text) + len(reasoning) != reply.checkpointed for reply, text, reasoning in texts]
+    news = [len(text) + len(reasoning) != reply.checkpointed_length for reply, text, reasoning in texts]
     columns = (
         [reply.id for reply in replies],
         [reply.epoch for reply in replies],
@@ -90,15 +106,18 @@ def checkpoint(replies: list[LiveReply]) -> dict[UUID, bool]:
         [reasoning if is_new else None for (_, _, reasoning), is_new in zip(texts, news, strict=True)],
         [reply.first_token_at for reply in replies],
     )
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(CHECKPOINT_SQL, [settings.REPLY_LEASE_S, *columns])
-            answers: dict[UUID, bool] = dict(cursor.fetchall())
-    finally:
-        connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute(CHECKPOINT_SQL, [*columns, settings.REPLY_LEASE_S])
+        answers: dict[UUID, bool] = dict(cursor.fetchall())
     for reply, text, reasoning in texts:
-        reply.checkpointed = len(text) + len(reasoning)
-    return answers
+        if reply.id in answers:
+            reply.checkpointed_length = len(text) + len(reasoning)
+    return answers | {reply.id: False for reply in replies if reply.id not in answers and _is_held(reply)}
+
+
+def _is_held(reply: LiveReply) -> bool:
+    """Is the lease ours, though its row could not be written now?"""
+    return Message.objects.filter(id=reply.id, lease_epoch=reply.epoch, state=State.STREAMING).exists()
 
 
 def settle(live: LiveReply, ending: Ending) -> bool:
@@ -134,7 +153,14 @@ def stop_queued(message: Message) -> bool:
     return bool(stopped)
 
 
-def list_dead() -> QuerySet[Message]:
+def has_database_settled() -> bool:
+    """Has the database been up for a whole lease? Before that an expired one only says that nobody could renew it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now() - pg_postmaster_start_time() > make_interval(secs => %s)", [settings.REPLY_LEASE_S])
+        return bool(cursor.fetchone()[0])
+
+
+def list_expired() -> QuerySet[Message]:
     """Replies whose worker has been silent for the length of a lease."""
     return Message.objects.filter(Q(state=State.STREAMING) & (Q(lease_until__lt=Now()) | Q(lease_until=None)))
 
@@ -145,7 +171,7 @@ def interrupt(message: Message) -> bool:
     if live is not None and live.length > message.length:
         message.text, message.reasoning = live.text, live.reasoning
     interrupted = (
-        list_dead()
+        list_expired()
         .filter(id=message.id, lease_epoch=message.lease_epoch)
         .update(
             text=message.text,

@@ -8,7 +8,10 @@ from uuid import UUID
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
-from django.db.models.functions import Now
+from django.db.models import F, Value
+from django.db.models.functions import Greatest, Now
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
 from conversations import generation, leases
 from conversations.models import IdempotencyKey, Message, State
@@ -30,26 +33,39 @@ def generate_reply(reply_id: str) -> None:
 def enqueue_waiting(reply_id: UUID) -> None:
     """What was asked while this reply was written is next."""
     for waiting in leases.list_waiting(reply_id):
-        generate_reply.delay(str(waiting))
+        enqueue(waiting)
+
+
+def enqueue(reply_id: UUID) -> None:
+    """Hand a stored reply to the workers. With the broker away the sweeper does it later."""
+    try:
+        generate_reply.apply_async([str(reply_id)], retry=False)
+    except (BrokerError, RedisError, OSError) as error:
+        log.warning("reply %s waits for the sweeper: %s", reply_id, error)
 
 
 @shared_task
 def end_dead_replies() -> None:
     """End what a killed worker has left, with its text. Its viewers are told."""
-    for message in leases.list_dead():
+    for message in leases.list_expired() if leases.has_database_settled() else ():
         if leases.interrupt(message):
             log.warning("reply %s was interrupted: its worker went silent", message.id)
             message.refresh_from_db()
+            live_log.fence(message.id, epoch=message.lease_epoch)
             live_log.publish(message.conversation_id, build_end(message))
             enqueue_waiting(message.id)
 
 
 @shared_task
 def requeue_lost_replies() -> None:
-    """Queue again what the broker lost. A reply that is queued twice is claimed once."""
-    lost = Message.objects.filter(state=State.QUEUED, enqueued_at__lt=Now() - LOST_AFTER)
+    """Queue again what the broker lost, after 15 s, 30 s, 60 s …: a long queue is not a lost one, and doubling it helps nobody.
+
+    A reply that is queued twice is claimed once.
+    """
+    patience = Greatest(Value(LOST_AFTER), F("enqueued_at") - F("created_at"))
+    lost = Message.objects.filter(state=State.QUEUED, enqueued_at__lt=Now() - patience)
     for reply_id in list(lost.values_list("id", flat=True)):
-        generate_reply.delay(str(reply_id))
+        enqueue(reply_id)
         Message.objects.filter(id=reply_id).update(enqueued_at=Now())
 
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
 
@@ -25,6 +26,9 @@ from providers.types import ChatRequest, Done, Event, ReasoningDelta, TextDelta,
 
 log = logging.getLogger(__name__)
 
+# Threads of its own: the loop's default pool also resolves names, and a slow one would hold up the replies of all providers.
+LOADERS = ThreadPoolExecutor(4, thread_name_prefix="loader")
+
 MAX_ATTEMPTS = 3
 BACKOFF_BASE_S = 0.25
 RETRY_AFTER_CAP_S = 60.0
@@ -40,7 +44,7 @@ async def stream(request: ChatRequest) -> AsyncGenerator[Event, None]:
     connection at once. Holds no database connection. Raises ProviderError; the text until then stays valid.
     """
     deadline_at = asyncio.get_running_loop().time() + settings.REPLY_TIMEOUT_S
-    protocol, call = await sync_to_async(_load, thread_sensitive=False)(request)
+    protocol, call = await sync_to_async(_load, thread_sensitive=False, executor=LOADERS)(request)
     with metrics.measure_call() as measure:
         async with aclosing(_stream_with_retries(protocol, call, deadline_at)) as events:
             characters, is_counted = 0, False

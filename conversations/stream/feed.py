@@ -6,10 +6,12 @@ the bus lost.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from conversations.errors import ConversationNotFound
 from conversations.stream import frames, reading
 from conversations.stream.hub import Hub, get_hub
 from conversations.stream.reading import Lengths
@@ -32,11 +34,17 @@ class Feed:
         self._resumes: deque[str] = deque()
         self._has_news = asyncio.Event()
         self._is_stale = True
+        self._read_at = 0.0
+        self._ended: set[str] = set()
         self._is_heartbeat_due = False
         self._hub: Hub = get_hub()
 
     async def __aenter__(self) -> "Feed":
-        await self._hub.join(self._conversation_id, self)
+        try:
+            await self._hub.join(self._conversation_id, self)
+        except BaseException:
+            await self._hub.leave(self._conversation_id, self)
+            raise
         self._has_news.set()
         self._set_timer()
         return self
@@ -71,7 +79,10 @@ class Feed:
         self._has_news.set()
 
     async def listen(self) -> AsyncIterator[str]:
-        """JSON frames without end: first the live replies as they are, then what happens."""
+        """JSON frames without end: first the live replies as they are, then what happens.
+
+        Raises ConversationNotFound when the conversation is deleted.
+        """
         while True:
             await self._has_news.wait()
             self._has_news.clear()
@@ -103,19 +114,28 @@ class Feed:
         """Everything there is to tell, in order."""
         told: list[str] = []
         if self._is_stale:
-            self._is_stale = False
-            running = await reading.list_live_ids(self._conversation_id)
-            for reply_id in {*map(str, running), *self._known}:
-                told += await self._tell(reply_id)
+            told += await self._tell_all()
         while self._resumes:
-            told += await self._tell(self._resumes.popleft())
+            told += await self._tell(self._resumes.popleft(), is_asked=True)
         while self._waiting:
             doorbell = self._waiting.popleft()
+            if doorbell.kind == "deleted":
+                raise ConversationNotFound
             told += self._pass_on(doorbell) if self._continues(doorbell) else await self._tell(doorbell.reply)
         if self._is_heartbeat_due:
             self._is_heartbeat_due = False
             told += await self._check()
         self._adjust_timer()
+        return told
+
+    async def _tell_all(self) -> list[str]:
+        """What runs, what this viewer believes to run, and what began and ended while nobody could hear it."""
+        self._is_stale = False
+        seen_at, self._read_at = self._read_at, time.monotonic()
+        silent_s = self._read_at - seen_at + 1 if seen_at else 0
+        told: list[str] = []
+        for reply_id in {*map(str, await reading.list_recent_ids(self._conversation_id, silent_s)), *self._known}:
+            told += await self._tell(reply_id)
         return told
 
     async def _check(self) -> list[str]:
@@ -128,7 +148,9 @@ class Feed:
         return [*told, frames.build_heartbeat(replies=lengths, is_live=self._hub.is_live)]
 
     def _continues(self, doorbell: frames.Doorbell) -> bool:
-        """Does this follow what the viewer has? If not, the reply is read afresh."""
+        """Does this follow what the viewer has? If not, the reply is read afresh. What has ended never goes on."""
+        if doorbell.reply in self._ended:
+            return True
         known = self._known.get(doorbell.reply)
         if doorbell.kind == "delta":
             return doorbell.at == (known.get(doorbell.part) if known else 0) or self._is_old(doorbell)
@@ -141,25 +163,33 @@ class Feed:
         return known is not None and doorbell.length <= known.get(doorbell.part)
 
     def _pass_on(self, doorbell: frames.Doorbell) -> list[str]:
+        if doorbell.reply in self._ended:
+            return []
         if doorbell.kind == "delta":
             if self._is_old(doorbell):
                 return []
             self._known[doorbell.reply] = self._known.get(doorbell.reply, Lengths()).move(doorbell.part, doorbell.length)
         elif doorbell.kind == "finished":
             del self._known[doorbell.reply]
+            self._ended.add(doorbell.reply)
         elif doorbell.kind == "started":
             self._known.setdefault(doorbell.reply, Lengths())
         return [doorbell.get_frame(self._wanted)]
 
-    async def _tell(self, reply_id: str, *, only_news: bool = False) -> list[str]:
+    async def _tell(self, reply_id: str, *, only_news: bool = False, is_asked: bool = False) -> list[str]:
         """Bring the viewer to the reply as it is now. An ended reply is closed with `reply.finished`."""
         message = await reading.read(self._conversation_id, UUID(reply_id))
         known = self._known.pop(reply_id, None)
         if message is None:
             return []
         lengths = Lengths.of(message)
+        if message.is_live and known and lengths.total < known.total and not is_asked:
+            self._known[reply_id] = known  # the row is behind what was rung; text never goes back
+            return []
         if message.is_live:
             self._known[reply_id] = lengths
+        else:
+            self._ended.add(reply_id)
         if only_news and message.is_live and known == lengths:
             return []
         return await reading.build_frames(message, known, self._wanted)

@@ -100,6 +100,10 @@ def build_changed(*, title: str) -> Doorbell:
     return Doorbell("changed", text_frame=frame, html_frame=frame)
 
 
+def build_deleted() -> Doorbell:
+    return Doorbell("deleted")
+
+
 def build_snapshot(*, reply_id: UUID, state: str, text: str, reasoning: str, html: list[str] | None) -> str:
     frame: dict[str, Any] = {
         "type": "reply.snapshot",

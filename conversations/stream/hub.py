@@ -39,7 +39,8 @@ class Hub:
         self._listeners[channel].add(listener)
         if channel not in self._acknowledged:
             self._acknowledged[channel] = asyncio.Event()
-            await self._send("subscribe", channel)
+            # Shielded: a viewer who leaves at this moment must not cut a command of the line all viewers share.
+            await asyncio.shield(self._send("subscribe", channel))
         if self.is_live:
             await self._wait_for(channel)
 
@@ -49,11 +50,12 @@ class Hub:
         if not self._listeners[channel]:
             del self._listeners[channel]
             self._acknowledged.pop(channel, None)
-            await self._send("unsubscribe", channel)
+            await asyncio.shield(self._send("unsubscribe", channel))
 
     async def _wait_for(self, channel: str) -> None:
         try:
-            await asyncio.wait_for(self._acknowledged[channel].wait(), timeout=2)
+            async with asyncio.timeout(2):
+                await self._acknowledged[channel].wait()
         except TimeoutError:
             log.warning("subscription unconfirmed; the heartbeat will notice what is missed")
 
@@ -74,6 +76,8 @@ class Hub:
                     await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 log.warning("bus lost, viewers read checkpoints: %s", error)
+            except Exception:
+                log.exception("a doorbell could not be understood")
             finally:
                 self._lose()
                 await client.aclose()
@@ -82,6 +86,7 @@ class Hub:
     async def _hear(self, pubsub: PubSub) -> None:
         await pubsub.subscribe(CONTROL_CHANNEL, *self._listeners)
         self._pubsub, self.is_live = pubsub, True
+        self._mark_all_lost()  # what was rung while nobody heard
         while True:
             message = await pubsub.get_message(timeout=10)
             if message is None:
@@ -100,6 +105,9 @@ class Hub:
         self._pubsub, self.is_live = None, False
         for acknowledged in self._acknowledged.values():
             acknowledged.clear()
+        self._mark_all_lost()
+
+    def _mark_all_lost(self) -> None:
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.mark_lost()

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils import timezone
 
 from conversations.rendering import LiveRenderer
 from conversations.stream.frames import Doorbell, Part, build_delta
 
-FLUSH_S = 0.035
+FLUSH_S = settings.REPLY_FLUSH_MS / 1000
 RENDER_SHARE = 20  # the next flush waits for 20 times the last render, so no reply takes over 5 % of a core
 
 
@@ -21,6 +22,7 @@ RENDER_SHARE = 20  # the next flush waits for 20 times the last render, so no re
 class Entry:
     """One append to the stream and the doorbell that announces it. `total` is the reply's length with it."""
 
+    is_first: bool
     total: int
     fields: dict[str, str]
     doorbell: Doorbell
@@ -36,7 +38,7 @@ class LiveReply:
     text: str = ""
     reasoning: str = ""
     flushed: dict[str, int] = field(default_factory=lambda: {"text": 0, "reasoning": 0})
-    checkpointed: int = -1
+    checkpointed_length: int = -1
     first_token_at: datetime | None = None
     next_flush: float = 0.0
     is_stop_requested: bool = False
@@ -73,9 +75,10 @@ class LiveReply:
         if not chunk:
             return None
         ops: Sequence[Any] = self.renderer.feed(chunk) if part == "text" else ()
+        is_first = not any(self.flushed.values())
         self.flushed[part] += len(chunk)
         doorbell = build_delta(reply_id=str(self.id), part=part, at=at, text=chunk, ops=ops)
-        return Entry(sum(self.flushed.values()), {"p": part, "a": str(at), "d": chunk}, doorbell)
+        return Entry(is_first, sum(self.flushed.values()), {"p": part, "a": str(at), "d": chunk}, doorbell)
 
     def build_full_entry(self) -> dict[str, str]:
         """Everything flushed so far, for a bus that has lost it."""

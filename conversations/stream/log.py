@@ -36,6 +36,8 @@ def fold(entries: Entries) -> LiveText | None:
     parts: dict[str, list[str]] = {"text": [], "reasoning": []}
     lengths = {"text": 0, "reasoning": 0}
     for _, entry in entries:
+        if "fence" in entry:
+            continue
         if "t" in entry:
             parts = {"text": [entry["t"]], "reasoning": [entry["r"]]}
             lengths = {"text": len(entry["t"]), "reasoning": len(entry["r"])}
@@ -58,12 +60,33 @@ def read(reply_id: UUID) -> LiveText | None:
     return fold(cast(Entries, entries)) if entries else None
 
 
+def fence(reply_id: UUID, *, epoch: int) -> None:
+    """Make the bus refuse everything of the reply's lives before `epoch`."""
+    try:
+        bus.get_client().xadd(frames.get_stream_key(reply_id), {"fence": "1"}, id=f"{epoch}-0", nomkstream=True)
+    except RedisError as error:
+        log.warning("reply not fenced on the bus, its row is: %s", error)
+
+
 def publish(conversation_id: UUID, doorbell: frames.Doorbell) -> None:
     """Ring a conversation's doorbell. A lost one is noticed by the viewers' heartbeat."""
     try:
         bus.get_client().publish(frames.get_channel(conversation_id), doorbell.pack())
     except RedisError as error:
         log.warning("doorbell not rung: %s", error)
+
+
+def forget(conversation_id: UUID, reply_ids: list[UUID]) -> None:
+    """The conversation is deleted: stop what runs, take its text off the bus, and send its viewers away."""
+    try:
+        pipeline = bus.get_client().pipeline(transaction=False)
+        for reply_id in reply_ids:
+            pipeline.publish(frames.CANCEL_CHANNEL, str(reply_id))
+            pipeline.unlink(frames.get_stream_key(reply_id))
+        pipeline.publish(frames.get_channel(conversation_id), frames.build_deleted().pack())
+        pipeline.execute()
+    except RedisError as error:
+        log.warning("deleted conversation left on the bus until it expires: %s", error)
 
 
 def publish_cancel(reply_id: UUID) -> None:

@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 from channels.db import database_sync_to_async
+from django.db.models import Q
+from django.db.models.functions import Now
 
-from conversations.models import Message
+from conversations.models import LIVE_STATES, Message
 from conversations.rendering import render_blocks
 from conversations.stream import frames, log
 
@@ -47,8 +50,12 @@ def in_reader(function: Callable[P, R]) -> Callable[P, Awaitable[R]]:
 
 
 @in_reader
-def list_live_ids(conversation_id: UUID) -> list[UUID]:
-    return list(Message.objects.live().filter(conversation_id=conversation_id).values_list("id", flat=True))
+def list_recent_ids(conversation_id: UUID, silent_s: float) -> list[UUID]:
+    """Replies that run, and those that have ended within the last `silent_s` seconds."""
+    recent = Q(state__in=LIVE_STATES)
+    if silent_s:
+        recent |= Q(finished_at__gt=Now() - timedelta(seconds=silent_s))
+    return list(Message.objects.filter(recent, conversation_id=conversation_id).values_list("id", flat=True))
 
 
 @in_reader

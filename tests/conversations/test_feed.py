@@ -6,14 +6,16 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from conversations import generation, services
+from conversations import generation, leases, services
+from conversations.errors import ConversationNotFound
 from conversations.models import Message
 from conversations.rendering import LiveRenderer, apply_ops, render_blocks
 from conversations.stream import feed as feeds
 from conversations.stream import frames
 from conversations.stream.feed import Feed
+from conversations.stream.live import LiveReply
 from ops import bus
 from providers import runtime
 from tests.conversations.chats import Viewer, answer, follow, has_finished, send
@@ -140,3 +142,62 @@ def test_reply_of_another_conversation_is_not_told(fake: FakeProvider) -> None:
             return await feed._collect()
 
     assert runtime.run(ask()) == []
+
+
+def test_viewer_who_leaves_while_joining_leaves_nothing(fake: FakeProvider) -> None:
+    reply = answer(fake)
+
+    async def come_and_go() -> int:
+        feed = Feed(reply.conversation_id, wanted="text")
+        joining = asyncio.create_task(feed.__aenter__())
+        await asyncio.sleep(0)
+        joining.cancel()
+        await asyncio.gather(joining, return_exceptions=True)
+        return len(feeds.get_hub()._listeners.get(frames.get_channel(reply.conversation_id), ()))
+
+    assert runtime.run(come_and_go()) == 0
+
+
+def test_ended_reply_is_not_told_again(fake: FakeProvider) -> None:
+    sent = send(fake)
+    viewer = follow(sent.reply.conversation_id, until=has_finished)
+    generation.run(sent.reply.id)
+    viewer.result()
+
+    async def ring_late() -> list[str]:
+        async with Feed(sent.reply.conversation_id, wanted="text") as feed:
+            feed.resume(sent.reply.id, at=0)
+            await feed._collect()
+            feed.hear(frames.build_started(reply_id=sent.reply.id, parent_id=None, model="Fake"))
+            feed.hear(frames.build_delta(reply_id=str(sent.reply.id), part="text", at=0, text="zombie", ops=()))
+            return await feed._collect()
+
+    assert runtime.run(ring_late()) == []
+
+
+def test_deleted_conversation_ends_its_viewers(fake: FakeProvider) -> None:
+    sent = send(fake, chunk=5, delay_s=0.01, hang_after=20)
+    worker = generate(sent.reply.id)
+    follow(sent.reply.conversation_id, until=lambda viewer: len(viewer.frames) > 2).result()
+    viewer = follow(sent.reply.conversation_id, until=has_finished)
+    follow(sent.reply.conversation_id, until=lambda viewer: len(viewer.frames) > 0).result()
+    services.delete_conversation(user=sent.message.conversation.owner, conversation_id=sent.reply.conversation_id)
+    with pytest.raises(ConversationNotFound):
+        viewer.result()
+    worker.join(10)
+    fake.calls[0].wait_closed()
+
+
+def test_locked_row_does_not_stop_the_leases_of_others(fake: FakeProvider) -> None:
+    sent = send(fake)
+    mine = leases.claim(sent.reply.id)
+    assert mine is not None
+    live = LiveReply(id=mine.id, conversation_id=mine.conversation_id, epoch=mine.lease_epoch, text="Hello")
+    with transaction.atomic():
+        Message.objects.select_for_update().get(id=mine.id)
+        locked = runtime.run(asyncio.to_thread(leases.checkpoint, [live]))
+    assert locked == {mine.id: False}
+    assert leases.checkpoint([live]) == {mine.id: False}
+    assert Message.objects.get(id=mine.id).text == "Hello"
+    live.epoch -= 1
+    assert leases.checkpoint([live]) == {}

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.db.models.functions import Now
+from pytest_django.fixtures import Settings
 
 from conversations import generation, leases, services, tasks
 from conversations.models import Author, Message, State
@@ -156,7 +157,15 @@ def test_what_no_database_can_hold_is_replaced(fake: FakeProvider) -> None:
     assert reply.text == "a\ufffdb"
 
 
-def test_dead_reply_is_interrupted_with_the_text_of_the_bus(fake: FakeProvider) -> None:
+def test_database_that_has_just_started_is_given_time(settings: Settings) -> None:
+    settings.REPLY_LEASE_S = 3600
+    assert not leases.has_database_settled()
+    settings.REPLY_LEASE_S = 0
+    assert leases.has_database_settled()
+
+
+def test_dead_reply_is_interrupted_with_the_text_of_the_bus(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "has_database_settled", lambda: True)
     sent = send(fake, chunk=5, delay_s=0.01, hang_after=30)
     worker = run_in_thread(sent.reply.id)
     seen = follow(sent.reply.conversation_id, until=lambda viewer: len(viewer.frames) > 4).result()
