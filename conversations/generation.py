@@ -156,6 +156,8 @@ def _explain(live: LiveReply, error: BaseException) -> Ending:
     """A stream is cut by its user, by its provider, by a lost lease, or by the worker going down."""
     if isinstance(error, ChatboxError):
         return build_failure(live, error)
+    if live.is_unrenderable:
+        return build_failure(live, ReplyBroke())
     return Ending(State.STOPPED) if live.is_stop_requested else leases.INTERRUPTED
 
 
@@ -216,7 +218,7 @@ def _build_end(live: LiveReply, ending: Ending) -> frames.Doorbell:
         length=live.length,
         usage=asdict(ending.usage) if ending.usage else None,
         error=ending.error,
-        ops=live.renderer.finish(),
+        ops=live.finish(),
     )
 
 

@@ -1,6 +1,8 @@
 """The renderer that follows a reply while it is written, and the whole render built on it."""
 
+import logging
 import re
+from html import escape
 from typing import TypeAlias
 
 from . import code, markdown
@@ -9,6 +11,8 @@ from .growing import GrowingText
 from .healing import heal
 from .ops import Op, common_prefix, utf16_length
 from .references import References
+
+log = logging.getLogger(__name__)
 
 MAX_OPEN = 16_000  # characters of an open block that are rendered at each flush; above, it is shown as text
 
@@ -25,7 +29,18 @@ def render(text: str) -> str:
 
 
 def render_blocks(text: str, *, final: bool = True) -> list[str]:
-    """Safe HTML block by block. With `final=False`, what a reader sees who got the text so far."""
+    """Safe HTML block by block. With `final=False`, what a reader sees who got the text so far.
+
+    A text that breaks the renderer is shown as it was written: a fault of ours must not take the page away.
+    """
+    try:
+        return _render_blocks(text, final=final)
+    except Exception:
+        log.exception("a text of %d characters cannot be rendered", len(text))
+        return [f'<p class="plain">{escape(text)}</p>']
+
+
+def _render_blocks(text: str, *, final: bool) -> list[str]:
     renderer = LiveRenderer()
     renderer.feed(text)
     if final:

@@ -118,7 +118,7 @@ class Flusher:
             return reply.take()
         except Exception:
             log.exception("reply %s cannot be rendered", reply.id)
-            reply.next_flush = math.inf
+            reply.is_unrenderable, reply.next_flush = True, math.inf
             reply.cancel()
             return []
 

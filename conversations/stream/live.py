@@ -43,6 +43,7 @@ class LiveReply:
     next_flush: float = 0.0
     is_stop_requested: bool = False
     is_fenced: bool = False
+    is_unrenderable: bool = False
     task: "asyncio.Task[Any] | None" = None
     renderer: LiveRenderer = field(default_factory=LiveRenderer)
 
@@ -79,6 +80,10 @@ class LiveReply:
         self.flushed[part] += len(chunk)
         doorbell = build_delta(reply_id=str(self.id), part=part, at=at, text=chunk, ops=ops)
         return Entry(is_first, sum(self.flushed.values()), {"p": part, "a": str(at), "d": chunk}, doorbell)
+
+    def finish(self) -> Sequence[Any]:
+        """The ops that lead to the final state."""
+        return () if self.is_unrenderable else self.renderer.finish()
 
     def build_full_entry(self) -> dict[str, str]:
         """Everything flushed so far, for a bus that has lost it."""

@@ -212,3 +212,18 @@ def test_doctor_finds_nothing_and_then_something(fake: FakeProvider) -> None:
     assert [verdict for verdict in doctor.examine() if verdict.findings] == []
     Message.objects.filter(id=reply.id).update(state=State.STREAMING, lease_until=None)
     assert any(str(reply.id) in finding for verdict in doctor.examine() for finding in verdict.findings)
+
+
+def test_text_that_breaks_the_renderer_ends_its_own_reply_only(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("conversations.rendering.LiveRenderer.feed", fail)
+        reply = answer(fake)
+    assert (reply.state, reply.error_code) == (State.INTERRUPTED, "reply_broke")
+    assert reply.text
+    again = services.regenerate_reply(user=reply.conversation.owner, message_id=reply.id)
+    generation.run(again.id)
+    again.refresh_from_db()
+    assert again.state == State.DONE

@@ -225,3 +225,11 @@ def test_all_newlines_are_the_same(newline: str) -> None:
 
 def test_characters_that_cannot_be_encoded_are_replaced() -> None:
     assert render("a\ud83d\x00b") == "<p>a��b</p>\n"
+
+
+def test_text_that_breaks_the_renderer_is_shown_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("conversations.rendering.live.LiveRenderer.feed", fail)
+    assert render_blocks("<b>Hello") == ['<p class="plain">&lt;b&gt;Hello</p>']
