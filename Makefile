@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: run test lint lock
+.PHONY: run test lint lock bench faults
 
 run: $(VENV)/.run
 	@exec "$(RUN)" manage.py up
@@ -16,6 +16,14 @@ lint: $(VENV)/.dev
 	"$(RUN)" -m ruff format --check
 	"$(RUN)" -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 	SECRET_KEY=types-only "$(RUN)" -m mypy
+
+# For example: make bench BENCH="--quick --streams 50"
+bench: $(VENV)/.dev
+	"$(RUN)" -m tests.bench $(BENCH)
+
+# For example: make faults FAULTS="--short --seed 7"
+faults: $(VENV)/.dev
+	"$(RUN)" -m tests.faults $(FAULTS)
 
 lock: $(VENV)/.uv
 	"$(RUN)" -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements.txt

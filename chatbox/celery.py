@@ -1,16 +1,34 @@
 """The Celery application, and the beat that runs as a thread of one worker (`--with-beat`)."""
 
 import os
-from typing import Any
+from typing import Any, cast
 
+import redis.exceptions
 from celery import Celery, bootsteps
 from celery.beat import EmbeddedService
 from celery.signals import worker_init
 from click import Option
+from kombu.transport import redis as redis_transport
 
 from ops.checks import refuse_unsafe_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatbox.settings")
+
+
+class Channel(redis_transport.Channel):
+    """A channel that has lost its connection says so with the error that Celery expects.
+
+    kombu 5.7 raises AttributeError there, when what is unacknowledged is given back and when a task that outlived the
+    connection is acknowledged. For Celery that is unrecoverable: the worker takes nothing more and ends.
+    """
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        if self.connection is None or self.connection.client is None:
+            raise redis.exceptions.ConnectionError("the connection of this channel is gone")
+        return cast(Any, super())._connparams(asynchronous=asynchronous)
+
+
+redis_transport.Transport.Channel = Channel
 
 app = Celery("chatbox")
 app.config_from_object("django.conf:settings", namespace="CELERY")

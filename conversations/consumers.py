@@ -23,10 +23,12 @@ from conversations.stream.reading import in_reader
 log = logging.getLogger(__name__)
 SIGNED_OUT = 4401
 NOT_FOUND = 4404
+# Of the protocol's own codes Daphne sends only 1000: at the others `close` raises, and the socket stays open in silence.
+BAD_MESSAGE = 4400
+TOO_LARGE = 4413
 TOO_MANY = 4429
-TOO_LARGE = 1009
-BAD_MESSAGE = 1008
-TRY_AGAIN = 1013
+TRY_AGAIN = 4503
+NO_LAYER = "none"
 MAX_MESSAGE_BYTES = 4096
 BUS_PATIENCE_S = 2
 # `close_for` ends sockets at once; this finds what it missed while the bus was away, and tokens that have expired.
@@ -46,9 +48,22 @@ class ConversationConsumer(AsyncWebsocketConsumer):
     feed: Feed | None = None
     sender: "asyncio.Task[None] | None" = None
     group = ""
+    has_begun = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """With the bus away there is no channel layer; the text comes from the checkpoints, and sessions are rechecked."""
+        try:
+            await super().__call__(scope, receive, send)
+            return
+        except (RedisError, OSError):
+            if self.has_begun:
+                raise
+        self.channel_layer_alias = NO_LAYER
+        await super().__call__(scope, receive, send)
 
     async def connect(self) -> None:
         """Close codes after accept, since a refused handshake hides its reason from browsers."""
+        self.has_begun = True
         await self.accept()
         conversation_id: UUID = self.scope["url_route"]["kwargs"]["conversation_id"]
         if code := await self._find_objection(conversation_id):
@@ -99,6 +114,8 @@ class ConversationConsumer(AsyncWebsocketConsumer):
         return TRY_AGAIN
 
     async def _join_group(self, group: str) -> None:
+        if self.channel_layer is None:
+            return
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(BUS_PATIENCE_S):
                 await self.channel_layer.group_add(group, self.channel_name)

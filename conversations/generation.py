@@ -56,7 +56,7 @@ def run(reply_id: UUID) -> None:
         return
     try:
         request = normalise(job)
-        check_policy(request)
+        check_policy(job)
         ending = execute(job, request)
     except ChatboxError as error:
         ending = build_failure(job.live, error)
@@ -102,9 +102,10 @@ def get_model(job: Job) -> ChatModel:
     return job.reply.model
 
 
-def check_policy(request: ChatRequest) -> None:
+def check_policy(job: Job) -> None:
     """Raises ModelUnavailable when the model was switched off since the message was sent."""
-    providers.get_model(model_id=request.model_id)
+    if not providers.is_usable(get_model(job)):
+        raise ModelUnavailable(detail=str(job.reply.model_id))
 
 
 def execute(job: Job, request: ChatRequest) -> Ending:

@@ -15,6 +15,12 @@ def _usable() -> QuerySet[ChatModel]:
     return usable if settings.EMBEDDED_MODEL else usable.exclude(provider__is_local=True)
 
 
+def is_usable(model: ChatModel) -> bool:
+    """The same as a claim about a row that was read with its provider. No query."""
+    is_here = settings.EMBEDDED_MODEL or not model.provider.is_local
+    return model.is_enabled and model.provider.is_enabled and is_here
+
+
 def list_models() -> list[ChatModel]:
     """What people may choose from, demo last, without any key. One query."""
     return list(_usable().defer("provider__api_key"))

@@ -134,7 +134,8 @@ class Feed:
         seen_at, self._read_at = self._read_at, time.monotonic()
         silent_s = self._read_at - seen_at + 1 if seen_at else 0
         told: list[str] = []
-        for reply_id in {*map(str, await reading.list_recent_ids(self._conversation_id, silent_s)), *self._known}:
+        recent = map(str, await reading.list_recent_ids(self._conversation_id, silent_s))
+        for reply_id in {*recent, *self._known} - self._ended:
             told += await self._tell(reply_id)
         return told
 

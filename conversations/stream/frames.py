@@ -5,7 +5,6 @@ frames are ready to send, so a web process never parses them; the header is all 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -29,8 +28,7 @@ def get_stream_key(reply_id: UUID | str) -> str:
     return f"chatbox:reply:{reply_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Doorbell:
+class Doorbell(msgspec.Struct, frozen=True):
     """One event of a conversation. `at` and `length` count characters of `part`; `finished` counts both parts in `length`."""
 
     kind: str

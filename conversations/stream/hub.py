@@ -102,10 +102,11 @@ class Hub:
             listener.hear(doorbell)
 
     def _lose(self) -> None:
-        self._pubsub, self.is_live = None, False
+        was_live, self._pubsub, self.is_live = self.is_live, None, False
         for acknowledged in self._acknowledged.values():
             acknowledged.clear()
-        self._mark_all_lost()
+        if was_live:  # once: at every failed return it would be all text to all viewers, twice a second
+            self._mark_all_lost()
 
     def _mark_all_lost(self) -> None:
         for listeners in self._listeners.values():

@@ -17,7 +17,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """What the upstream did for an order. Moments are of the monotonic clock; 0: it has not come to that."""
+    """What the upstream did for an order. Moments are of the monotonic clock; 0: it has not come to that (yet)."""
 
     arrived_ns: int
     first_ns: int = 0

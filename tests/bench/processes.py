@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from tests.journeys.product import ROOT
 
@@ -47,11 +47,12 @@ def write_line(process: "subprocess.Popen[str]", line: str) -> None:
     process.stdin.flush()
 
 
-def serve(listen: Callable[[], Awaitable[int]]) -> None:
+def serve(listen: Callable[[], contextlib.AbstractAsyncContextManager[int]]) -> None:
     """The life of a server process: say the port, serve until the input is closed."""
 
     async def main() -> None:
-        print(await listen(), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        async with listen() as port:
+            print(port, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
 
     asyncio.run(main())

@@ -1,10 +1,12 @@
 """The physical limit: one asyncio process that passes an upstream's tokens on to a WebSocket, and does nothing else.
 
-No database, no bus, no rendering, no resuming, no accounts. Good code for what it does: one session, typed JSON, no compression,
-tokens that come together leave together.
+No database, no bus, no rendering, no resuming, no accounts. Good code for what it does: one session, typed JSON, no
+compression, tokens that come together leave together.
 """
 
+import contextlib
 import sys
+from collections.abc import AsyncIterator
 
 import aiohttp
 import msgspec
@@ -58,17 +60,18 @@ def read_text(event: bytes) -> str:
     return "" if payload == END else "".join(choice.delta.content for choice in read_chunk(payload).choices)
 
 
-async def listen() -> int:
-    """Returns the port."""
-    application = web.Application()
-    application[SESSION] = aiohttp.ClientSession(
-        sys.argv[1], connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
-    )
-    application.router.add_get("/ws", relay)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    return int(runner.addresses[0][1])
+@contextlib.asynccontextmanager
+async def listen() -> AsyncIterator[int]:
+    connector, timeout = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(sys.argv[1], connector=connector, timeout=timeout) as session:
+        application = web.Application()
+        application[SESSION] = session
+        application.router.add_get("/ws", relay)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        yield runner.addresses[0][1]
+        await runner.cleanup()
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def _write_paragraph(chance: random.Random) -> list[str]:
 
 def _write_list(chance: random.Random) -> list[str]:
     items = [[f"{number}. {{}}", *_write_words(chance, 9)] for number in range(1, chance.randint(4, 8))]
-    return [("\n" if number and not place else "") + word for number, item in enumerate(items) for place, word in enumerate(item)]
+    return [
+        ("\n" if number and not place else "") + word for number, item in enumerate(items) for place, word in enumerate(item)
+    ]
 
 
 def _write_code(chance: random.Random) -> list[str]:

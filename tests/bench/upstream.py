@@ -4,9 +4,10 @@
 """
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
@@ -14,9 +15,7 @@ from tests.bench.orders import Call, Order, read_order
 from tests.bench.processes import serve
 from tests.bench.text import build_stamp, build_templates, read_clock
 
-HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
 FRAME = b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"bench","choices":%s}\n\n'
 USAGE = b'data: {"id":"chatcmpl-bench","choices":[],"usage":{"prompt_tokens":10,"completion_tokens":%d}}\n\ndata: [DONE]\n\n'
 LAST = FRAME % b'[{"index":0,"delta":{},"finish_reason":"stop"}]'
@@ -108,7 +107,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, path: str, body: bytes) -> None:
         if path.startswith("/calls/"):
-            call = msgspec.json.encode(calls.get(path.removeprefix("/calls/")))
+            call = msgspec.json.encode(calls.get(path.removeprefix("/calls/"), Call(arrived_ns=0)))
             head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             self._transport.write(head % len(call) + call)
         else:
@@ -122,10 +121,11 @@ def _find_length(head: bytes) -> int:
     return int(rest.partition(b"\r\n")[0] or 0)
 
 
-async def listen() -> int:
-    """Returns the port."""
+@contextlib.asynccontextmanager
+async def listen() -> AsyncIterator[int]:
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0, backlog=1024)
-    return int(server.sockets[0].getsockname()[1])
+    yield server.sockets[0].getsockname()[1]
+    server.close()
 
 
 if __name__ == "__main__":

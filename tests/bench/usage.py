@@ -1,6 +1,7 @@
 """CPU seconds and resident memory of processes, as the kernel counts them."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 import psutil
@@ -28,6 +29,24 @@ def read_family_cpu_s(process: psutil.Process) -> float:
 
 def read_all_cpu_s(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
     return {name: read_family_cpu_s(process) for name, process in processes.items()}
+
+
+class Strangers:
+    """How many cores everybody else used while the block ran, time stolen by other machines included. `cores` afterwards."""
+
+    def __enter__(self) -> "Strangers":
+        self._began = time.monotonic()
+        self._before_s = self._read_s()
+        self.cores = 0.0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cores = max(0.0, (self._read_s() - self._before_s) / (time.monotonic() - self._began))
+
+    def _read_s(self) -> float:
+        times = psutil.cpu_times()
+        busy_s = times.user + times.nice + times.system + sum(getattr(times, name, 0) for name in ("irq", "softirq", "steal"))
+        return float(busy_s) - read_family_cpu_s(psutil.Process())
 
 
 def read_rss(processes: Mapping[str, psutil.Process]) -> dict[str, int]:

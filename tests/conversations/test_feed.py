@@ -15,6 +15,7 @@ from conversations.rendering import LiveRenderer, apply_ops, render_blocks
 from conversations.stream import feed as feeds
 from conversations.stream import frames
 from conversations.stream.feed import Feed
+from conversations.stream.hub import get_hub
 from conversations.stream.live import LiveReply
 from ops import bus
 from providers import runtime
@@ -153,7 +154,7 @@ def test_viewer_who_leaves_while_joining_leaves_nothing(fake: FakeProvider) -> N
         await asyncio.sleep(0)
         joining.cancel()
         await asyncio.gather(joining, return_exceptions=True)
-        return len(feeds.get_hub()._listeners.get(frames.get_channel(reply.conversation_id), ()))
+        return len(get_hub()._listeners.get(frames.get_channel(reply.conversation_id), ()))
 
     assert runtime.run(come_and_go()) == 0
 

@@ -220,7 +220,7 @@ def test_text_that_breaks_the_renderer_ends_its_own_reply_only(fake: FakeProvide
 
     with monkeypatch.context() as broken:
         broken.setattr("conversations.rendering.LiveRenderer.feed", fail)
-        reply = answer(fake)
+        reply = answer(fake, chunk=5, delay_s=0.02)
     assert (reply.state, reply.error_code) == (State.INTERRUPTED, "reply_broke")
     assert reply.text
     again = services.regenerate_reply(user=reply.conversation.owner, message_id=reply.id)

@@ -35,6 +35,11 @@ class Asked:
     replies: list[str] = field(default_factory=list)
 
     @property
+    def mark(self) -> str:
+        """The question's first word, which no other question has."""
+        return self.question.split()[0]
+
+    @property
     def reply(self) -> str:
         return self.replies[-1]
 
@@ -65,9 +70,14 @@ class Api:
 
     async def call(self, method: str, path: str, body: Any = None, *, key: str = "") -> Answer:
         """One request. Raises ClientError when nobody answers; Broken for 500, a traceback, or a 503 that names no time."""
+        try:
+            return await self._call(method, path, body, {"Idempotency-Key": key} if key else {})
+        except TimeoutError:
+            raise TimeoutError(f"{method} {path}: no answer within {ANSWER_S} s") from None
+
+    async def _call(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         started = time.monotonic()
         timeout = aiohttp.ClientTimeout(ANSWER_S)
-        headers = {"Idempotency-Key": key} if key else {}
         async with self._session.request(method, f"api/v1/{path}", json=body, headers=headers, timeout=timeout) as response:
             text = await response.text()
             promise(response.status != 500 and "Traceback" not in text, f"{method} {path}: {response.status} {text[:200]}")

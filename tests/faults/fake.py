@@ -42,11 +42,11 @@ class FakeProcess:
         async with aiohttp.ClientSession() as session, session.post(f"{self.address}/script", json=fields) as answer:
             answer.raise_for_status()
 
-    async def list_calls(self, question: str = "") -> list[dict[str, Any]]:
-        """Calls for a reply, oldest first; of one question, when it is given."""
+    async def list_calls(self, mark: str = "") -> list[dict[str, Any]]:
+        """Calls for a reply, oldest first; of the question that begins so, when it is given."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.address}/calls") as answer:
             calls = [call for call in await answer.json() if call["json"].get("messages")]
-        return [call for call in calls if not question or get_question(call) == question]
+        return [call for call in calls if get_question(call).startswith(mark)]
 
     def stop(self) -> None:
         self.process.terminate()
@@ -56,12 +56,20 @@ class FakeProcess:
 
 
 def get_question(call: dict[str, Any]) -> str:
-    return str(next(turn["content"] for turn in reversed(call["json"]["messages"]) if turn["role"] == "user"))
+    """The newest. What got no text before it comes in the same turn."""
+    turn = next(turn for turn in reversed(call["json"]["messages"]) if turn["role"] == "user")
+    return str(turn["content"]).rpartition("\n\n")[2]
 
 
 def build_answer(question: str) -> str:
-    """What the provider says to it, when no script says otherwise."""
+    """What the provider says to a first question when no script says otherwise."""
     return build_echo({"messages": [{"role": "user", "content": question}]})
+
+
+def count_said(call: dict[str, Any]) -> int:
+    """How many characters of its answer the provider wrote; the first piece has none."""
+    sent: int = call["sent"]
+    return min(len(build_echo(call["json"])), PIECE.chunk * max(0, sent - 1))
 
 
 async def serve() -> None:

@@ -5,6 +5,7 @@ import socket
 import struct
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 CHUNK_BYTES = 64 * 1024
 RESET = struct.pack("ii", 1, 0)  # a socket that lingers for no time ends with RST instead of FIN
@@ -29,7 +30,8 @@ class ChaosProxy:
         self._is_passing.set()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pumps: set[asyncio.Task[Any]] = set()
+        self._handlers: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Listen; after `refuse`, on the same port again."""
@@ -39,9 +41,10 @@ class ChaosProxy:
 
     async def stop(self) -> None:
         await self.refuse()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pump in tuple(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, *self._handlers, return_exceptions=True)
+        await asyncio.sleep(0)  # closed sockets are let go in the loop's next round
 
     async def refuse(self) -> None:
         if self._server is not None:
@@ -65,6 +68,8 @@ class ChaosProxy:
         await self.start()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if handler := asyncio.current_task():
+            note(handler, self._handlers)
         try:
             backend = await self._connect()
         except OSError:
@@ -72,12 +77,12 @@ class ChaosProxy:
             return
         self._open |= {writer, backend[1]}
         pumps = [asyncio.create_task(self._pump(reader, backend[1])), asyncio.create_task(self._pump(backend[0], writer, True))]
-        self._tasks.update(pumps)
+        for pump in pumps:
+            note(pump, self._pumps)
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._open -= {writer, backend[1]}
-            self._tasks.difference_update(pumps)
             for pump in pumps:
                 pump.cancel()
             writer.close()
@@ -108,6 +113,11 @@ class ChaosProxy:
             await asyncio.sleep(1 / self.trickle_bytes_s)
         writer.write(data)
         await writer.drain()
+
+
+def note(task: asyncio.Task[Any], running: set[asyncio.Task[Any]]) -> None:
+    running.add(task)
+    task.add_done_callback(running.discard)
 
 
 def abort(writer: asyncio.StreamWriter) -> None:

@@ -36,7 +36,7 @@ for name, url, models in {rows!r}:
         ChatModel.objects.create(provider=provider, name=model, is_default=model == "steady")
         print(model, ChatModel.objects.get(name=model).id)
 """
-WORDS = "lantern harbour quartz meadow violin copper thunder orchard saddle glacier pepper mirror".split()
+WORDS = ("lantern", "harbour", "quartz", "meadow", "naïve", "copper", "日本語", "orchard", "🦜🏽", "glacier", "pepper")
 
 
 @dataclass
@@ -61,6 +61,7 @@ class Rig:
         self.product = FaultProduct(self.home)
         self.api = Api(self.product.address)
         self.viewers: list[Viewer] = []
+        self.scripted: set[str] = set()
         self.bus: subprocess.Popen[bytes] | None = None
         self.rows = Rows(self.home)
 
@@ -83,7 +84,7 @@ class Rig:
         made = await asyncio.to_thread(self.product.run, "shell", "-c", MAKE_MODELS.format(rows=rows))
         assert made.returncode == 0, made.stderr
         pairs = [line.split() for line in made.stdout.splitlines() if line.startswith((*DIRECT_MODELS, *PROXIED_MODELS))]
-        self.api.models = {name: number for name, number in pairs}
+        self.api.models = {pair[0]: pair[1] for pair in pairs}
 
     async def stop(self) -> None:
         """In order. Raises AssertionError for orphans."""
@@ -101,9 +102,9 @@ class Rig:
 
     def _end_all(self) -> None:
         if self.product.process is not None and not self.product.has_ended():
-            family = psutil.Process(self.product.process.pid).children(recursive=True)
-            for process in (self.product.process, *family):
-                process.kill()
+            process = psutil.Process(self.product.process.pid)
+            for member in (process, *process.children(recursive=True)):
+                member.kill()
         self.stop_bus()
         self.fake.stop()
 
@@ -171,6 +172,12 @@ class Rig:
         viewer = self.watch(conversation)
         await viewer.wait_connected()
         return await self.api.send(self.write_question(seconds=seconds), conversation=conversation, model=model), viewer
+
+    async def ask_scripted(self, *, seconds: float = 1.0, model: str = "steady") -> tuple[Asked, Viewer]:
+        """The same, where calls and answer follow a script that the fault checks itself."""
+        asked, viewer = await self.ask(seconds=seconds, model=model)
+        self.scripted.add(asked.mark)
+        return asked, viewer
 
     async def ask_many(self, count: int, *, seconds: float = 12.0) -> list[tuple[Asked, Viewer]]:
         """So many streams, each with some text already."""

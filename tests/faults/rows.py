@@ -1,5 +1,7 @@
 """The rows themselves, read beside the product: the truth that devices are compared with."""
 
+import asyncio
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,6 +11,7 @@ from psycopg.rows import class_row
 
 from ops.engines import secrets
 from ops.engines.paths import run_directory
+from tests.faults.promises import promise
 
 REPLIES = """
 SELECT reply.id::text, reply.state, reply.text, reply.reasoning, reply.error_code, reply.finish_reason, reply.lease_epoch,
@@ -52,6 +55,17 @@ class Rows:
         return await psycopg.AsyncConnection.connect(
             host=host, user="chatbox", dbname="chatbox", password=password, autocommit=True, connect_timeout=10
         )
+
+    async def wait_ready(self, timeout_s: float = 20) -> None:
+        """After a restart of the database."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                await (await self.connect()).close()
+                return
+            except psycopg.OperationalError:
+                promise(time.monotonic() < deadline, "the database does not come back")
+                await asyncio.sleep(0.1)
 
     async def list_replies(self) -> dict[str, Reply]:
         async with await self.connect() as connection, connection.cursor(row_factory=class_row(Reply)) as cursor:

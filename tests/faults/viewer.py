@@ -13,6 +13,7 @@ import aiohttp
 from tests.faults.promises import until
 
 RETRY_MOST_S = 1.0
+TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1)
 
 
 @dataclass
@@ -44,10 +45,15 @@ class Viewer:
         self._url = url
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._ended: set[str] = set()
+        self._resumed: set[str] = set()
         self._task = asyncio.create_task(self._watch_forever())
 
+    @property
+    def is_connected(self) -> bool:
+        return self._socket is not None
+
     async def wait_connected(self, timeout_s: float = 10) -> None:
-        await until(lambda: self._socket is not None, timeout_s, "a connected socket")
+        await until(lambda: self.is_connected, timeout_s, "a connected socket")
 
     async def wait_length(self, reply: str, length: int, timeout_s: float = 20) -> None:
         await until(lambda: self.get(reply).length >= length or self.get(reply).state, timeout_s, f"{length} characters")
@@ -71,13 +77,15 @@ class Viewer:
     async def _watch_forever(self) -> None:
         while True:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with self._session.ws_connect(self._url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(1)) as socket:
+                async with self._session.ws_connect(
+                    self._url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=1)
+                ) as socket:
                     await self._watch(socket)
             self._socket = None
             await asyncio.sleep(random.uniform(0.1, RETRY_MOST_S))
 
     async def _watch(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket, self._ended = socket, set()
+        self._socket, self._ended, self._resumed = socket, set(), set()
         self.connections += 1
         for reply, watched in self.replies.items():
             if not watched.state:
@@ -88,7 +96,7 @@ class Viewer:
 
     async def _resume(self, reply: str) -> None:
         self.resumes += 1
-        self._ended.discard(reply)
+        self._resumed.add(reply)
         if self._socket is not None:
             await self._socket.send_json({"type": "resume", "reply": reply, "at": len(self.get(reply).text)})
 
@@ -98,7 +106,7 @@ class Viewer:
             await self._take_heartbeat(frame)
         elif kind.startswith("reply."):
             reply = frame["reply"]
-            if reply in self._ended:
+            if reply in self._ended - self._resumed:
                 self.complaints.append(f"{kind} of {reply} after its end")
             self.get(reply).told_at = time.monotonic()
             await getattr(self, "_take_" + kind.removeprefix("reply."))(reply, self.get(reply), frame)

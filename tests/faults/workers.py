@@ -1,0 +1,107 @@
+"""Worker and web server are killed, told to go, and frozen."""
+
+import asyncio
+import signal
+import time
+
+from tests.faults.api import Asked
+from tests.faults.catalog import fault
+from tests.faults.check import STUCK_S
+from tests.faults.fake import count_said
+from tests.faults.promises import promise, until
+from tests.faults.rig import Rig
+from tests.faults.viewer import Viewer
+
+# A second of text, and what the network holds.
+LOST_MOST = 240 + 60
+DRAIN_S = 20.0
+RECONNECT_S = 5.0
+FROZEN_S = 90
+
+
+@fault("F2", "the reply worker is killed with 5 streams")
+async def kill_worker(rig: Rig) -> str:
+    streams = await rig.ask_many(5, seconds=20)
+    rig.find("replies").kill()
+    killed_at = time.monotonic()
+    fresh, watcher = await rig.ask(seconds=1)
+    promise(await watcher.wait_end(fresh.reply, 20) == "done", "a reply asked after the kill is not done")
+    fresh_s = time.monotonic() - killed_at
+    await expect_interrupted(streams, since=killed_at)
+    ended_s = time.monotonic() - killed_at
+    lost = [await count_lost(rig, asked) for asked, _ in streams]
+    promise(max(lost) <= LOST_MOST, f"characters lost: {lost}")
+    retried, viewer = streams[0]
+    promise(await viewer.wait_end(await rig.api.retry(retried), 40) == "done", "Retry did not bring a whole reply")
+    return f"5 interrupted after {ended_s:.1f} s, lost ≤ {max(lost)} characters, next reply after {fresh_s:.1f} s, Retry done"
+
+
+async def expect_interrupted(streams: list[tuple[Asked, Viewer]], *, since: float) -> None:
+    states = [await viewer.wait_end(asked.reply, 2 * STUCK_S) for asked, viewer in streams]
+    took_s = time.monotonic() - since
+    promise(states == ["interrupted"] * len(states), f"replies are {states}")
+    promise(all(viewer.get(asked.reply).error for asked, viewer in streams), "an interrupted reply says why")
+    promise(took_s <= STUCK_S, f"interrupted only {took_s:.1f} s after it")
+
+
+async def count_lost(rig: Rig, asked: Asked) -> int:
+    (call,) = await rig.fake.list_calls(asked.mark)
+    return count_said(call) - len((await rig.rows.get(asked.reply)).text)
+
+
+@fault("F3", "the reply worker is told to go with 5 streams")
+async def drain_worker(rig: Rig) -> str:
+    streams = await rig.ask_many(3, seconds=10)
+    streams += [await rig.ask(seconds=24.5) for _ in range(2)]
+    await streams[-1][1].wait_length(streams[-1][0].reply, 30)
+    old = rig.find("replies")
+    old.terminate()
+    told_at = time.monotonic()
+    late, watcher = await rig.ask(seconds=1)
+    states = [await viewer.wait_end(asked.reply, DRAIN_S + 5) for asked, viewer in streams]
+    promise(states[:3] == ["done"] * 3, f"replies that had time are {states[:3]}")
+    promise(set(states[3:]) <= {"done", "interrupted"}, f"replies that had not are {states[3:]}")
+    await until(lambda: not old.is_running(), 35 - (time.monotonic() - told_at), "the end of the worker")
+    gone_s = time.monotonic() - told_at
+    await until(lambda: "exited: replies (exit status 0" in rig.read_log("supervisord"), 5, "exit status 0")
+    promise(await watcher.wait_end(late.reply, 30) == "done", "a reply asked meanwhile is not done")
+    return f"{states.count('done')} done, {states.count('interrupted')} interrupted, gone after {gone_s:.1f} s with 0"
+
+
+@fault("F10", "the web server is killed with 3 streams")
+async def kill_web(rig: Rig) -> str:
+    streams = await rig.ask_many(3)
+    before = [viewer.connections for _, viewer in streams]
+    rig.find("web").kill()
+    back_s = await until(lambda: have_reconnected(streams, before), 20, "sockets again")
+    promise(back_s <= RECONNECT_S, f"devices are back after {back_s:.1f} s")
+    states = [await viewer.wait_end(asked.reply) for asked, viewer in streams]
+    promise(states == ["done"] * 3, f"replies are {states}")
+    return f"devices back after {back_s:.1f} s, 3 done"
+
+
+def have_reconnected(streams: list[tuple[Asked, Viewer]], before: list[int]) -> bool:
+    pairs = zip(streams, before, strict=True)
+    return all(viewer.connections > count and viewer.is_connected for (_, viewer), count in pairs)
+
+
+@fault("F39", "the reply worker is frozen past its leases, then wakes up")
+async def freeze_worker(rig: Rig) -> str:
+    streams = await rig.ask_many(2, seconds=20)
+    worker = rig.find("replies")
+    worker.send_signal(signal.SIGSTOP)
+    frozen_at = time.monotonic()
+    await expect_interrupted(streams, since=frozen_at)
+    ended_s = time.monotonic() - frozen_at
+    if not rig.is_short:
+        await asyncio.sleep(FROZEN_S - ended_s)
+    rows = [await rig.rows.get(asked.reply) for asked, _ in streams]
+    worker.send_signal(signal.SIGCONT)
+    fresh, watcher = await rig.ask(seconds=2)
+    promise(await watcher.wait_end(fresh.reply, 20) == "done", "the worker that woke up does not work")
+    for row in rows:
+        now = await rig.rows.get(row.id)
+        promise(
+            now == row, f"the zombie changed a row: {len(row.text)} → {len(now.text)} characters, {row.state} → {now.state}"
+        )
+    return f"2 interrupted after {ended_s:.1f} s, nothing written after it woke up"
