@@ -141,6 +141,8 @@ DATABASES["default"] |= {
         "options": "-c statement_timeout=20000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000",
     },
 }
+# Below the pool, which sockets and health checks use too.
+REQUESTS_AT_ONCE = max(2, DATABASE_POOL["max_size"] * 6 // 10)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Bus: broker, live text, channel layer. Never evicts. The cache may.

@@ -9,6 +9,7 @@ import pytest
 
 from providers import runtime
 from tests.journeys.conftest import EMAIL, PASSWORD
+from tests.journeys.pages import LONG
 from tests.journeys.product import Product
 
 pytestmark = pytest.mark.usefixtures("admin_state")
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("admin_state")
 
 async def chat(product: Product, text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Ask, listen to the end; the stored reply and all frames."""
-    async with asyncio.timeout(60), aiohttp.ClientSession(f"{product.address}/") as session:
+    async with asyncio.timeout(120), aiohttp.ClientSession(f"{product.address}/") as session:
         pair = await post(session, "auth/token", {"email": EMAIL, "password": PASSWORD})
         session.headers["Authorization"] = f"Bearer {pair['access']}"
         conversation = await post(session, "conversations", {})
@@ -38,7 +39,7 @@ async def post(session: aiohttp.ClientSession, path: str, body: dict[str, Any]) 
 
 
 def test_stored_text_equals_the_deltas(product: Product) -> None:
-    reply, frames = runtime.run(chat(product, "Explain what a lock is, with an example."))
+    reply, frames = runtime.run(chat(product, LONG))
     deltas = [frame for frame in frames if frame["type"] == "reply.delta"]
     assert reply["state"] == "done"
     assert "".join(delta["text"] for delta in deltas) == reply["text"]
