@@ -32,10 +32,11 @@ def launch_command(
     death_signal: signal.Signals = signal.SIGTERM,
     pid_file: Path | None = None,
     is_bare: bool = False,
+    kept: Sequence[str] = (),
 ) -> list[str]:
     """Return `argv` behind the launcher: it ends with its parent and runs as `identity`.
 
-    `is_bare` gives it an environment without our settings and secrets.
+    `is_bare` gives it an environment without our settings and secrets, but for those `kept` by name.
     """
     command = [
         sys.executable,
@@ -49,7 +50,7 @@ def launch_command(
     if pid_file is not None:
         command.append(f"--pid-file={pid_file}")
     if is_bare:
-        command.append("--bare")
+        command += ["--bare", *(f"--keep={name}" for name in kept)]
     return [*command, "--", *argv]
 
 

@@ -54,6 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--signal", type=int, default=int(signal.SIGTERM))
     parser.add_argument("--pid-file", type=Path)
     parser.add_argument("--bare", action="store_true", help="without our environment")
+    parser.add_argument("--keep", action="append", default=[], help="a variable that a bare environment keeps")
     parser.add_argument("argv", nargs="+")
     return parser.parse_args(arguments)
 
@@ -70,7 +71,8 @@ def main(arguments: list[str]) -> None:
     elif options.become == "namespace":
         enter_namespace()
     die_with_parent(options.signal, parent=parent)
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ} if options.bare else dict(os.environ)
+    kept = [*KEPT, *options.keep] if options.bare else list(os.environ)
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
     os.execvpe(options.argv[0], options.argv, environment)  # noqa: S606 - a shell is what we do not want
 
 

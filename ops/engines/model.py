@@ -34,6 +34,8 @@ CONTEXT_TOKENS = 4096
 CACHE_MIB = 64
 # A model this small is not faster with more.
 MOST_THREADS = 8
+# It reads what strangers write, with a library in C++: its memory holds no other secret.
+KEPT = ("CHATBOX_HOME", "LOCAL_MODEL_KEY", "PYTHONPATH")
 
 
 def find_weights() -> Path:
@@ -54,7 +56,8 @@ def check_available() -> None:
 
 def command(*, pid_file: Path | None = None) -> list[str]:
     """Return the command line of the foreground server; CHATBOX_HOME must be in its environment."""
-    return launch_command([sys.executable, "-m", "ops.engines.model"], pid_file=pid_file)
+    argv = [sys.executable, "-m", "ops.engines.model"]
+    return launch_command(argv, pid_file=pid_file, is_bare=True, kept=KEPT)
 
 
 def find_port(run: Path) -> int | None:

@@ -37,7 +37,11 @@ LAPTOP = {
     "random_page_cost": "1.1",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "log_min_duration_statement": "1000",
+    # A statement and the detail of an error carry what people write: neither belongs in a file that is
+    # kept, copied and sent for help. The message alone says enough to an operator.
+    "log_min_duration_statement": "-1",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
 # For tests: a crash of the machine may cost the data, which is thrown away anyway.

@@ -5,7 +5,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -21,7 +23,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that a terminal's Ctrl-C stays with us."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with open_log(log) as output:
         return subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
@@ -31,6 +33,11 @@ def spawn(
             cwd=cwd,
             start_new_session=True,
         )
+
+
+def open_log(log: Path) -> BinaryIO:
+    """Open a log to add to it. A new one is for us alone, whatever our umask is."""
+    return open(log, "ab", opener=partial(os.open, mode=0o600))
 
 
 def wait_until(

@@ -103,7 +103,7 @@ def _list_services(plan: Plan) -> list[Program]:
             argv=_build_service(
                 plan,
                 "web",
-                *("daphne", "-v", "0", "--no-server-name", "-b", plan.bind, "-p", str(plan.port)),
+                *("ops.door", "-v", "0", "--no-server-name", "-b", plan.bind, "-p", str(plan.port)),
                 *("--websocket_timeout", "-1", "--ping-interval", "20", "--ping-timeout", "30"),
                 "chatbox.asgi:application",
             ),

@@ -103,7 +103,7 @@ def prepare(plan: Plan, *, say: Say, stopping: threading.Event) -> list[str]:
     log = plan.get_log("prepare")
     argv = [sys.executable, str(plan.base / "manage.py"), "prepare", "--address", plan.address]
     # Not in a log: a step's words may be the link that makes the first administrator.
-    with tempfile.TemporaryFile() as output, log.open("ab") as errors:
+    with tempfile.TemporaryFile() as output, process.open_log(log) as errors:
         child = subprocess.Popen(
             launch_command(argv), stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
         )

@@ -275,3 +275,38 @@ def test_death_signal_is_the_one_that_stops_in_order(home: Path) -> None:
     command = identity.launch_command(["/bin/true"], death_signal=signal.SIGINT)
     assert f"--signal={int(signal.SIGINT)}" in command
     assert postgres.STOP_SIGNAL is signal.SIGINT
+
+
+def test_database_log_holds_no_words_of_a_statement(home: Path) -> None:
+    with running_postgres(home) as connection:
+        connection.execute("CREATE TABLE said (words text PRIMARY KEY)")
+        connection.execute("INSERT INTO said VALUES ('my private words')")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("INSERT INTO said VALUES ('my private words')")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT 'my private words' FROM nowhere")
+        connection.execute("SELECT pg_sleep(1.1), 'my private words'")
+    log = (home / "pg.log").read_text()
+    assert "duplicate key" in log
+    assert 'relation "nowhere" does not exist' in log
+    assert "private" not in log
+    assert "duration" not in log
+
+
+def test_database_log_is_for_its_owner_alone(home: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        process.spawn(["/bin/true"], log=home / "pg.log").wait()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((home / "pg.log").stat().st_mode) == 0o600
+
+
+def test_bare_program_keeps_only_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "hidden")
+    monkeypatch.setenv("LOCAL_MODEL_KEY", "its own")
+    command = identity.launch_command(["/usr/bin/env"], is_bare=True, kept=("LOCAL_MODEL_KEY", "NOT_SET"))
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "LOCAL_MODEL_KEY=its own" in said
+    assert "SECRET_KEY" not in said
+    assert "NOT_SET" not in said

@@ -20,6 +20,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--check", action="store_true", help="stop as soon as everything is ready")
 
+    def say(self, line: str) -> None:
+        """Into a file or a pipe, too, a line is there when it is said."""
+        self.stdout.write(line)
+        self.stdout.flush()
+
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
         stopping = threading.Event()
 
@@ -30,7 +35,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)
         try:
-            running.run(build_plan(), say=self.stdout.write, stopping=stopping, is_check=check)
+            running.run(build_plan(), say=self.say, stopping=stopping, is_check=check)
         except StopRequested as stopped:
             if check:
                 raise CommandError(str(stopped)) from stopped
