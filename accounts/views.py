@@ -1,9 +1,14 @@
-"""Signing in and out, and the one-time page of the first administrator."""
+"""Signing in and out, one's own password in the back office, and the one-time page of the first administrator."""
 
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth import login
 from django.contrib.auth import views as auth
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
@@ -38,6 +43,21 @@ class LogoutView(auth.LogoutView):
         response = super().post(request, *args, **kwargs)
         if user_id is not None:
             sockets.close_for(user_id, session_key=session_key)
+        return response
+
+
+class PasswordChangeView(auth.PasswordChangeView):
+    """The back office's page for one's own password. Django ends the other sessions with it, we all sockets."""
+
+    form_class = AdminPasswordChangeForm
+    success_url = reverse_lazy("admin:password_change_done")
+
+    def get_context_data(self, **context: Any) -> dict[str, Any]:
+        return super().get_context_data(**context) | admin.site.each_context(self.request)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        response = super().form_valid(form)
+        services.end_sockets(user=form.user)
         return response
 
 

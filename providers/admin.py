@@ -142,24 +142,27 @@ class ProviderAdmin(ProviderModelAdmin):
         return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))
 
     def models_view(self, request: HttpRequest, provider_id: Any) -> HttpResponse:
-        """What the provider serves, with a box each; posted, the ticked ones become models people may choose."""
+        """What the provider serves, with a box each; posted, the ticked ones become models people may choose.
+
+        A link leads only to the button that asks the provider: whoever plants a link cannot use the key with it.
+        """
         provider = self._get_provider(request, provider_id)
+        if request.method != "POST":
+            return self._render_models(request, provider, "ask_for_models.html")
         try:
             listings = services.list_remote_models(provider=provider)
         except ProviderError as error:
             self.message_user(request, f"{provider}: {services.explain(error)} ({error.code})", messages.ERROR)
             return HttpResponseRedirect(reverse("admin:providers_provider_change", args=[provider.pk]))
-        if request.method == "POST":
+        if "list" not in request.POST:
             return self._import(request, provider, [one for one in listings if one.name in request.POST.getlist("name")])
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"Models of {provider}",
-            "opts": self.opts,
-            "provider": provider,
-            "listings": listings,
-            "present": set(provider.models.values_list("name", flat=True)),
-        }
-        return TemplateResponse(request, "admin/providers/provider/models.html", context)
+        present = set(provider.models.values_list("name", flat=True))
+        return self._render_models(request, provider, "models.html", listings=listings, present=present)
+
+    def _render_models(self, request: HttpRequest, provider: Provider, template: str, **context: Any) -> HttpResponse:
+        context |= {"title": f"Models of {provider}", "opts": self.opts, "provider": provider}
+        context |= self.admin_site.each_context(request)
+        return TemplateResponse(request, f"admin/providers/provider/{template}", context)
 
     def _import(self, request: HttpRequest, provider: Provider, listings: list[Any]) -> HttpResponse:
         imported = services.import_models(provider=provider, listings=listings)

@@ -23,11 +23,15 @@ class ProviderError(ChatboxError):
     code = "provider_error"
     message = "The model's provider failed."
     retryable = True
-    # Is `detail` a sentence of ours for an administrator, or may it quote somebody else?
+    # Is `detail` a sentence for an administrator? It goes to the log in any case and quotes no body of an answer.
     is_detail_ours: ClassVar[bool] = False
 
-    def __init__(self, message: str | None = None, *, detail: str = "", retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, detail: str = "", said: str = "", retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message, detail=detail)
+        # The provider's words, to decide by. They may quote the conversation: never for a log or a person.
+        self.said = said
         self.retry_after_s = retry_after_s
 
 

@@ -2,7 +2,7 @@
 
 Connect 10 s; first token, silence and total from the settings. One timer a stream looks at a time stamp, because moving
 a timer at every read is not free. Bodies are never decompressed: a provider that compresses unasked is refused, and with
-it every compression bomb. What a provider says in an error goes to the log, redacted, never to a person.
+it every compression bomb. What a provider says in an error may quote the conversation: the log gets its type and length.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ ERROR_MAX_BYTES = 8 * 1024
 LISTING_MAX_BYTES = 8 * 1024 * 1024
 STREAM_MAX_BYTES = 64 * 1024 * 1024
 DRAIN_TIMEOUT_S = 1.0
-DETAIL_MAX_CHARACTERS = 400
+SAID_MAX_CHARACTERS = 400
 
 _draining: set[asyncio.Task[None]] = set()
 
@@ -101,7 +101,8 @@ class EventStream:
             try:
                 chunk = await self._content.readany()
             except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise self._failure or ProviderBroke(detail=f"connection lost: {error!r}") from error
+                # Its text may quote the bytes that came, and those the conversation.
+                raise self._failure or ProviderBroke(detail=f"connection lost: {type(error).__name__}") from None
             self._waiting_since = math.inf
             if not chunk:
                 return self._parser.finish() or None
@@ -136,7 +137,7 @@ async def open_stream(
 ) -> AsyncIterator[EventStream]:
     """POST `body` (JSON) and hand out the events of a 200. `deadline_at` is the loop's time.
 
-    Raises the errors of `providers.errors` by status; an error's `detail` quotes the provider, without the key.
+    Raises the errors of `providers.errors` by status; an error's `said` quotes the provider, without the key.
     """
     now = asyncio.get_running_loop().time()
     patient_until = min(deadline_at, now + settings.REPLY_FIRST_TOKEN_TIMEOUT_S)
@@ -165,7 +166,7 @@ async def fetch(endpoint: Endpoint, path: str, *, session: aiohttp.ClientSession
     except TimeoutError as error:
         raise ProviderTimedOut(detail="the list took too long") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise ProviderBroke(detail=f"connection lost: {error!r}") from error
+        raise ProviderBroke(detail=f"connection lost: {type(error).__name__}") from None
     finally:
         response.close()
     if len(data) > LISTING_MAX_BYTES:
@@ -202,29 +203,35 @@ async def _request(
 async def _require_events(response: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
     await _require_ok(response, endpoint)
     if response.content_type in {"text/html", "application/json"}:
-        text = await _read_text(response, endpoint)
-        raise ProviderBroke(detail=f"{response.content_type} instead of events: {text}")
+        raise ProviderBroke(detail=f"no events: {_describe(response, await _read_beginning(response))}")
 
 
 async def _require_ok(response: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
     if response.status != 200:
+        data = await _read_beginning(response)
         raise build_error(
             response.status,
-            text=await _read_text(response, endpoint),
+            detail=_describe(response, data),
+            said=endpoint.redact(" ".join(data.decode(errors="replace").split()))[:SAID_MAX_CHARACTERS],
             retry_after_s=parse_retry_after(response.headers.get("Retry-After", "")),
         )
     if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise ProviderBroke(detail=f"compressed though we did not ask for it: {encoding[:40]}")
 
 
-async def _read_text(response: aiohttp.ClientResponse, endpoint: Endpoint) -> str:
-    """The beginning of an error's body, on one line, without the key. Empty when it does not come."""
+async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Up to 8 KiB of a body that should not have come. Empty when it does not come."""
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            data = await _read_up_to(response, ERROR_MAX_BYTES)
+            return await _read_up_to(response, ERROR_MAX_BYTES)
     except (TimeoutError, aiohttp.ClientError, OSError):
-        return ""
-    return endpoint.redact(" ".join(data.decode(errors="replace").split()))[:DETAIL_MAX_CHARACTERS]
+        return b""
+
+
+def _describe(response: aiohttp.ClientResponse, data: bytes) -> str:
+    """All that a log may know of a body."""
+    size = f"{len(data)} bytes" if len(data) < ERROR_MAX_BYTES else f"{ERROR_MAX_BYTES} bytes or more"
+    return f"{response.content_type[:60]}, {size}"
 
 
 async def _read_up_to(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:

@@ -1,5 +1,6 @@
 """Figures about calls of providers. Labels are our own error codes: few, and none that a provider could invent."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +19,21 @@ FIRST_TOKEN_SECONDS = Histogram(
 
 
 class CallMeasure:
-    """`outcome`: "done", "cancelled" or the code of an error."""
+    """`outcome`: "done", "cancelled", the code of an error of the provider's, or "failed": an error of ours."""
 
     __slots__ = ("_started", "outcome")
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self.outcome = "cancelled"
+        self.outcome = "failed"
 
     def mark_done(self) -> None:
         self.outcome = "done"
+
+    def mark_cancelled(self) -> None:
+        """Who leaves after the end has missed nothing."""
+        if self.outcome != "done":
+            self.outcome = "cancelled"
 
     def mark_first_token(self) -> None:
         FIRST_TOKEN_SECONDS.observe(time.monotonic() - self._started)
@@ -42,6 +48,9 @@ def measure_call() -> Iterator[CallMeasure]:
         yield measure
     except ProviderError as error:
         measure.outcome = error.code
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        measure.mark_cancelled()
         raise
     finally:
         RUNNING_CALLS.dec()

@@ -18,12 +18,12 @@ BUSY = frozenset({429, 503, 529})
 BAD_KEY = frozenset({401, 403})
 
 
-def build_error(status: int, *, text: str, retry_after_s: float | None = None) -> ProviderError:
-    """The error a status stands for. `text` is for the log."""
-    detail = f"HTTP {status}: {text}"
+def build_error(status: int, *, detail: str, said: str = "", retry_after_s: float | None = None) -> ProviderError:
+    """The error a status stands for. `detail` is for the log, `said` (see `ProviderError`) is not."""
+    detail = f"HTTP {status}: {detail}"
     if status in BUSY:
-        return ProviderBusy(detail=detail, retry_after_s=retry_after_s)
-    return _choose_class(status)(detail=detail)
+        return ProviderBusy(detail=detail, said=said, retry_after_s=retry_after_s)
+    return _choose_class(status)(detail=detail, said=said)
 
 
 def _choose_class(status: int) -> type[ProviderError]:

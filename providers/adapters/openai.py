@@ -22,6 +22,11 @@ log = logging.getLogger(__name__)
 
 PATH = "/chat/completions"
 BAD_FRAMES_MAX = 3
+REASON_MAX_CHARACTERS = 40
+NAME_MAX_CHARACTERS = 200
+COUNT_MAX = 2**31 - 1  # of a PositiveIntegerField
+# Not UTF-8, not JSON, not the protocol, or nested so deeply that reading it would take the stack.
+UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 # Not for `extra_parameters` to change: the rest of the code relies on them.
 FIXED_PARAMETERS = frozenset({"model", "messages", "stream", "n"})
 END = b"[DONE]"
@@ -73,7 +78,7 @@ _with_new_limit: set[tuple[str, str]] = set()
 async def stream(call: Call, *, deadline_at: float) -> AsyncGenerator[Event, None]:
     """See `WireProtocol`."""
     async with AsyncExitStack() as stack:
-        reader = _Reader(call.endpoint, await _open(stack, call, deadline_at))
+        reader = _Reader(await _open(stack, call, deadline_at))
         while batch := await reader.read():
             for event in batch:
                 yield event
@@ -88,17 +93,16 @@ async def _open(stack: AsyncExitStack, call: Call, deadline_at: float) -> EventS
         try:
             return await stack.enter_async_context(open_stream(call.endpoint, PATH, build_body(call), deadline_at=deadline_at))
         except RequestRejected as error:
-            if not _learn(call, error.detail, learnt):
+            if not _learn(call, error.said, learnt):
                 raise
 
 
 class _Reader:
     """The state of one answer: what was counted, why it stopped, how much was unreadable."""
 
-    __slots__ = ("_bad_frames", "_endpoint", "_error", "_events", "_has_begun", "_is_over", "_reason", "_usage")
+    __slots__ = ("_bad_frames", "_error", "_events", "_has_begun", "_is_over", "_reason", "_usage")
 
-    def __init__(self, endpoint: Endpoint, events: EventStream) -> None:
-        self._endpoint = endpoint
+    def __init__(self, events: EventStream) -> None:
         self._events = events
         self._has_begun = False
         self._is_over = False
@@ -139,11 +143,11 @@ class _Reader:
     def _take_one(self, payload: bytes, batch: list[Event]) -> None:
         try:
             chunk = _decode_chunk(payload)
-        except (msgspec.DecodeError, ValueError) as error:
+        except UNREADABLE as error:
             self._skip(payload, error)
             return
         if chunk.error:
-            raise self._build_error(chunk.error)
+            raise _build_error(chunk.error)
         if chunk.usage is not None:
             self._usage = chunk.usage
         for choice in chunk.choices or ():
@@ -153,33 +157,41 @@ class _Reader:
                 if delta.content:
                     batch.append(TextDelta(delta.content))
             if choice.finish_reason:
-                self._reason = choice.finish_reason
+                self._reason = _clean(choice.finish_reason, REASON_MAX_CHARACTERS) or "unknown"
 
     def end(self) -> list[Event]:
         done = Done(self._reason or "stop")
         usage = self._usage
         if usage is None or usage.prompt_tokens is None or usage.completion_tokens is None:
             return [done]
-        return [Usage(max(0, usage.prompt_tokens), max(0, usage.completion_tokens)), done]
+        return [Usage(_clamp(usage.prompt_tokens), _clamp(usage.completion_tokens)), done]
 
     def _skip(self, payload: bytes, error: Exception) -> None:
         """One unreadable frame costs its text; several mean that this is not the protocol."""
         self._bad_frames += 1
-        excerpt = self._endpoint.redact(payload[:80].decode(errors="replace"))
-        log.warning("unreadable frame from a provider: %s: %s", error, excerpt)
+        log.warning("unreadable frame from a provider: %s, %d bytes", type(error).__name__, len(payload))
         if self._bad_frames >= BAD_FRAMES_MAX:
             raise ProviderBroke(detail=f"{self._bad_frames} unreadable frames") from error
 
-    def _build_error(self, error: Any) -> ProviderError:
-        """An error in the stream: {"message", "code": 429 or "rate_limit_exceeded", "type"}, or only a text."""
-        fields = error if isinstance(error, dict) else {"message": error}
-        code = fields.get("code") or fields.get("status")
-        text = self._endpoint.redact(str(fields.get("message", "")))[:400]
-        if isinstance(code, str) and code.isdecimal():
-            code = int(code)
-        if "rate_limit" in f"{code} {fields.get('type')}":
-            code = 429
-        return build_error(code if isinstance(code, int) and 400 <= code < 600 else 500, text=f"in the stream: {text}")
+
+def _build_error(error: Any) -> ProviderError:
+    """An error in the stream: {"message", "code": 429 or "rate_limit_exceeded", "type"}, or only a text."""
+    fields = error if isinstance(error, dict) else {}
+    code = fields.get("code") or fields.get("status")
+    if any("rate_limit" in name for name in (code, fields.get("type")) if isinstance(name, str)):
+        code = 429
+    if isinstance(code, str) and len(code) == 3 and code.isdecimal():
+        code = int(code)
+    return build_error(code if isinstance(code, int) and 400 <= code < 600 else 500, detail="in the stream")
+
+
+def _clean(text: str | None, limit: int) -> str:
+    """What can be shown and stored of the text's first `limit` characters."""
+    return "".join(filter(str.isprintable, (text or "")[:limit]))
+
+
+def _clamp(count: int) -> int:
+    return min(max(0, count), COUNT_MAX)
 
 
 def build_body(call: Call) -> bytes:
@@ -199,11 +211,11 @@ def build_body(call: Call) -> bytes:
     return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
 
-def _learn(call: Call, detail: str, learnt: set[str]) -> bool:
+def _learn(call: Call, said: str, learnt: set[str]) -> bool:
     """Does this refusal name a parameter that we can send otherwise? True once each for one call."""
     place = (call.endpoint.base_url, call.model)
     for word, known in (("stream_options", _without_usage), ("max_completion_tokens", _with_new_limit)):
-        if word in detail and word not in learnt:
+        if word in said and word not in learnt:
             known.add(place)
             learnt.add(word)
             return True
@@ -214,16 +226,21 @@ async def list_models(endpoint: Endpoint) -> list[ModelListing]:
     """See `WireProtocol`."""
     try:
         listed = _decode_listing(await fetch(endpoint, "/models")).data
-    except (msgspec.DecodeError, ValueError) as error:
+    except UNREADABLE as error:
         raise ProviderBroke(detail="the list of models is unreadable") from error
-    return sorted((_build_listing(one) for one in listed), key=lambda listing: listing.name)
+    listings = {one.id: _build_listing(one) for one in listed if _is_usable(one.id)}
+    return [listings[name] for name in sorted(listings)]
+
+
+def _is_usable(name: str) -> bool:
+    return bool(name.strip()) and name.isprintable() and len(name) <= NAME_MAX_CHARACTERS
 
 
 def _build_listing(listed: _Listed) -> ModelListing:
     size = listed.context_length or listed.max_model_len or (listed.meta or {}).get("n_ctx_train")
     return ModelListing(
-        name=listed.id[:200],
-        label=(listed.name or "")[:120],
-        context_tokens=size if isinstance(size, int) and size > 0 else None,
-        details={"owned by": listed.owned_by[:120]} if listed.owned_by else {},
+        name=listed.id,
+        label=_clean(listed.name, 120),
+        context_tokens=_clamp(size) if isinstance(size, int) and size > 0 else None,
+        details={"owned by": _clean(listed.owned_by, 120)} if listed.owned_by else {},
     )

@@ -174,3 +174,29 @@ def test_an_anonymous_caller_is_sent_to_log_in(client: Client) -> None:
     response = client.get(LIST, follow=True)
 
     assert response.redirect_chain[-1][0].startswith("/accounts/login/?next=%2Fadmin%2F")
+
+
+@pytest.mark.usefixtures("ada")
+def test_one_s_own_password_has_its_page(client: Client) -> None:
+    page = client.get("/admin/password_change/").content.decode()
+    assert 'name="old_password"' in page
+    assert "Chatbox administration" in page
+    form = {"old_password": "wrong", "new_password1": "another long password", "new_password2": "another long password"}
+
+    assert "errorlist" in client.post("/admin/password_change/", form).content.decode()
+
+    assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("door", ["/admin/password_change/", "/admin/password_change/done/"])
+def test_only_staff_reach_the_page_of_their_password(client: Client, door: str) -> None:
+    assert client.get(door).status_code == 302
+    client.force_login(make_user())
+    assert client.get(door).status_code == 302
+
+
+def test_signing_out_of_the_back_office_is_a_post(client: Client) -> None:
+    client.force_login(make_ada())
+    assert client.get("/admin/logout/").status_code == 405
+    assert client.post("/admin/logout/").headers["Location"] == "/accounts/login/"
+    assert client.get(LIST).status_code == 302

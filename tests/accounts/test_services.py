@@ -3,12 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import IntegrityError, connection
 
 from accounts import queries, services
 from accounts.errors import EmailTaken, LastAdministrator
 from accounts.models import Role, User
-from tests.people import make_ada, make_bob, make_user
+from tests.people import PASSWORD, make_ada, make_bob, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -86,4 +88,16 @@ def test_the_database_ties_the_role_to_django_s_superuser() -> None:
 
 
 def test_passwords_are_kept_as_argon2() -> None:
-    assert make_user().password.startswith("argon2$argon2id$")
+    assert make_user().password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+def test_a_hash_of_other_figures_is_replaced_at_sign_in() -> None:
+    alice = make_user()
+    User.objects.filter(pk=alice.pk).update(password=Argon2PasswordHasher().encode(PASSWORD, "0123456789abcdef"))
+
+    assert authenticate(username=alice.email, password="wrong") is None
+    assert "m=102400" in User.objects.get().password
+    assert authenticate(username=alice.email, password=PASSWORD) == alice
+
+    assert "m=19456" in User.objects.get().password
+    assert User.objects.get().check_password(PASSWORD)

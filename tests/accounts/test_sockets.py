@@ -12,7 +12,7 @@ from django.test import Client
 from accounts import services, sockets, tokens
 from accounts.models import User
 from accounts.sockets import AuthMiddleware, OriginGuard, build_session_digest, close_for
-from tests.people import make_ada, make_bob, make_user
+from tests.people import PASSWORD, make_ada, make_bob, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -222,12 +222,27 @@ def test_a_new_password_set_in_the_admin_closes_sockets() -> None:
     assert alice.check_password("another long password")
 
 
-def test_logging_out_names_only_this_session() -> None:
-    alice = make_user()
-    client = sign_in(alice)
+def test_one_s_own_new_password_in_the_admin_closes_sockets() -> None:
+    ada = make_ada()
+    client = sign_in(ada)
+    new = "another long password"
+    form = {"old_password": PASSWORD, "new_password1": new, "new_password2": new}
+
+    message = hear(ada.pk, lambda: client.post("/admin/password_change/", form))
+
+    assert message == {"type": "session.ended", "session": ""}
+    ada.refresh_from_db()
+    assert ada.check_password(new)
+    assert client.get("/admin/password_change/done/").status_code == 200, "this browser stays signed in"
+
+
+@pytest.mark.parametrize("door", ["/accounts/logout/", "/admin/logout/"])
+def test_logging_out_names_only_this_session(door: str) -> None:
+    ada = make_ada()
+    client = sign_in(ada)
     digest = build_session_digest(client.session.session_key or "")
 
-    message = hear(alice.pk, lambda: client.post("/accounts/logout/"))
+    message = hear(ada.pk, lambda: client.post(door))
 
     assert message == {"type": "session.ended", "session": digest}
 

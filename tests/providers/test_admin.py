@@ -15,6 +15,7 @@ from tests.people import make_ada, make_user
 pytestmark = pytest.mark.django_db
 LIST = reverse("admin:providers_provider_changelist")
 ADD = reverse("admin:providers_provider_add")
+ASK = {"list": "List models"}
 
 
 @pytest.fixture
@@ -87,6 +88,7 @@ def test_no_page_shows_a_key(ada: Client, fake: FakeProvider) -> None:
         ada.get(f"{url}history/".replace("change/history", "history")),
         ada.post(reverse("admin:providers_provider_test", args=[model.provider.pk]), follow=True),
         ada.get(reverse("admin:providers_provider_models", args=[model.provider.pk])),
+        ada.post(reverse("admin:providers_provider_models", args=[model.provider.pk]), ASK),
         ada.get(reverse("admin:providers_chatmodel_changelist")),
         ada.get(reverse("admin:providers_chatmodel_change", args=[model.pk])),
         ada.post(url, build_form(fake, base_url="nonsense", new_key=KEY)),
@@ -108,23 +110,36 @@ def test_a_key_that_cannot_be_read_does_not_break_the_pages(ada: Client, fake: F
 def test_models_are_listed_and_taken_over(ada: Client, fake: FakeProvider) -> None:
     provider = make_provider(fake)
     url = reverse("admin:providers_provider_models", args=[provider.pk])
-    assert "fake-large" in ada.get(url).content.decode()
+    assert "fake-large" in ada.post(url, ASK).content.decode()
     response = ada.post(url, {"name": ["fake-large", "never-listed"]}, follow=True)
     assert "Models added: 1." in response.content.decode()
     assert [model.name for model in ChatModel.objects.all()] == ["fake-large"]
-    assert "checked disabled" in ada.get(url).content.decode()
+    assert "checked disabled" in ada.post(url, ASK).content.decode()
+
+
+def test_a_followed_link_does_not_use_the_key(fake: FakeProvider) -> None:
+    url = reverse("admin:providers_provider_models", args=[make_provider(fake).pk])
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(make_ada())
+    page = client.get(url).content.decode()
+    assert 'name="list"' in page
+    assert client.post(url, ASK).status_code == 403
+    assert fake.calls == []
+    token = client.cookies["csrftoken"].value
+    assert "fake-large" in client.post(url, ASK | {"csrfmiddlewaretoken": token}).content.decode()
 
 
 def test_a_hostile_list_of_models_stays_text(ada: Client, fake: FakeProvider) -> None:
     fake.script(body='{"data":[{"id":"<img src=x onerror=P>"}]}', content_type="application/json")
-    page = ada.get(reverse("admin:providers_provider_models", args=[make_provider(fake).pk])).content.decode()
+    page = ada.post(reverse("admin:providers_provider_models", args=[make_provider(fake).pk]), ASK).content.decode()
     assert "<img src=x" not in page
     assert "&lt;img src=x" in page
 
 
 def test_an_unreachable_provider_is_a_message(ada: Client, fake: FakeProvider) -> None:
     fake.script(status=500, body="<b>internal words</b>")
-    page = ada.get(reverse("admin:providers_provider_models", args=[make_provider(fake).pk]), follow=True).content.decode()
+    url = reverse("admin:providers_provider_models", args=[make_provider(fake).pk])
+    page = ada.post(url, ASK, follow=True).content.decode()
     assert "provider_failed" in page
     assert "internal words" not in page
 

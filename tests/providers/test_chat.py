@@ -11,7 +11,8 @@ from django_prometheus.db.backends.postgresql.base import DatabaseWrapper
 from prometheus_client import REGISTRY
 from pytest_django.fixtures import Settings
 
-from providers import chat, http, runtime
+from providers import chat, http, metrics, runtime
+from providers.adapters import openai
 from providers.errors import (
     AddressRefused,
     ModelUnavailable,
@@ -295,6 +296,48 @@ def test_calls_are_counted_by_outcome(fake: FakeProvider, model: ChatModel) -> N
     assert REGISTRY.get_sample_value("chatbox_providers_running_calls") == 0
 
 
+@pytest.mark.parametrize("leave", [asyncio.CancelledError, GeneratorExit])
+def test_a_call_that_is_left_counts_as_cancelled_and_after_its_end_as_done(leave: type[BaseException]) -> None:
+    cancelled, done = count_calls("cancelled"), count_calls("done")
+    with pytest.raises(leave), metrics.measure_call():
+        raise leave
+    with pytest.raises(leave):
+        leave_after_end(leave)
+    assert (count_calls("cancelled"), count_calls("done")) == (cancelled + 1, done + 1)
+
+
+def leave_after_end(leave: type[BaseException]) -> None:
+    with metrics.measure_call() as measure:
+        measure.mark_done()
+        raise leave
+
+
+def test_a_stopped_call_counts_as_cancelled(fake: FakeProvider, model: ChatModel) -> None:
+    cancelled = count_calls("cancelled")
+    fake.script(hang=True)
+
+    async def stop() -> None:
+        task = asyncio.create_task(collect(build_request(model), []))
+        await asyncio.to_thread(fake.wait_for_calls)
+        task.cancel()
+        await asyncio.wait([task])
+
+    runtime.run(stop())
+    assert count_calls("cancelled") == cancelled + 1
+
+
+def test_a_fault_of_ours_counts_as_failed(fake: FakeProvider, model: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, cancelled = count_calls("failed"), count_calls("cancelled")
+
+    def fall(_call: object) -> bytes:
+        raise LookupError
+
+    monkeypatch.setattr(openai, "build_body", fall)
+    with pytest.raises(LookupError):
+        ask(model)
+    assert (count_calls("failed"), count_calls("cancelled")) == (failed + 1, cancelled)
+
+
 def count_calls(outcome: str) -> float:
     return REGISTRY.get_sample_value("chatbox_providers_calls_total", {"outcome": outcome}) or 0.0
 
@@ -352,16 +395,45 @@ def test_the_newer_name_of_the_limit_is_used_where_it_is_wanted(fake: FakeProvid
     assert "max_tokens" not in fake.calls[1].json
 
 
-def test_the_provider_s_words_and_not_our_key_reach_the_log(
-    fake: FakeProvider, model: ChatModel, caplog: pytest.LogCaptureFixture
-) -> None:
-    fake.script(status=401, body=f"bad key {KEY} <img src=x onerror=alert(1)>")
+def test_the_provider_s_words_reach_no_log(fake: FakeProvider, model: ChatModel, caplog: pytest.LogCaptureFixture) -> None:
+    body = f"bad key {KEY} for: What is a tree?"
+    fake.script(status=401, body=body)
     _, error = ask_in_vain(model, ProviderRefused)
     assert error.message == ProviderRefused.message
-    assert "bad key" in error.detail
-    assert KEY not in error.detail
+    assert error.detail == f"HTTP 401: text/plain, {len(body)} bytes"
+    assert "bad key" in error.said
+    assert KEY not in error.said
     assert "provider_refused" in caplog.text
     assert KEY not in caplog.text
+    assert "tree" not in caplog.text
+
+
+ECHO = '{"error":{"message":"What is a tree?","code":"What is a tree?","type":"What is a tree?"}}'
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ({"status": 400, "body": ECHO}, RequestRejected),
+        ({"raw": [ECHO.encode()], "content_type": "application/json"}, ProviderBroke),
+        ({"raw": [b"<p>What is a tree?"], "content_type": "text/html"}, ProviderBroke),
+        ({"raw": [b"data: {What is a tree?\n\n"] * 3}, ProviderBroke),
+        ({"raw": [b'data: {"choices":"What is a tree?"}\n\n'] * 3}, ProviderBroke),
+        ({"raw": [f"data: {ECHO}\n\n".encode()], "model": "fake-small"}, ProviderFailed),
+    ],
+)
+def test_an_echoed_question_reaches_no_log(
+    fake: FakeProvider,
+    model: ChatModel,
+    caplog: pytest.LogCaptureFixture,
+    script: dict[str, object],
+    error: type[ProviderError],
+) -> None:
+    caplog.set_level("INFO")
+    fake.script(**script)
+    _, raised = ask_in_vain(model, error)
+    assert "(attempt 1)" in caplog.text
+    assert "tree" not in caplog.text + raised.message + raised.detail + repr(raised.__cause__)
 
 
 def test_no_database_connection_is_held_during_a_stream(fake: FakeProvider, model: ChatModel) -> None:

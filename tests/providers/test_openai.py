@@ -15,11 +15,12 @@ from providers.errors import ProviderBroke, ProviderBusy, ProviderError, Provide
 from providers.guard import THIS_MACHINE
 from providers.models import Adapter
 from providers.types import Done, Event, ModelListing, ReasoningDelta, TextDelta, Turn, Usage
-from tests.fake_provider import FakeProvider, build_chunk
+from tests.fake_provider import FakeProvider, build_chunk, build_usage
 
 GOOD = build_chunk({"content": "good "})
 END = build_chunk({}, finish="stop") + b"data: [DONE]\n\n"
 BAD = b"data: {not json\n\n"
+NESTED = '{"data":[{"id":"x","meta":{"y":' + "[" * 100_000 + "]" * 100_000 + "}}]}"
 
 
 async def read_all(fake: FakeProvider, into: list[Event]) -> None:
@@ -135,6 +136,31 @@ def test_an_error_in_the_stream_is_mapped_and_keeps_the_text(
     assert say_in_vain(fake, expected, GOOD + frame + END) == "good "
 
 
+@pytest.mark.parametrize("code", ["9" * 5000, 10**30, -1, True, ["x"], "٤٠٠٠"])
+def test_a_hostile_code_of_an_error_is_a_failure(fake: FakeProvider, code: object) -> None:
+    frame = b"data: " + json.dumps({"error": {"message": ["x"], "code": code}}).encode() + b"\n\n"
+    say_in_vain(fake, ProviderFailed, frame)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("st\0op", "stop"), ("x" * 10_000, "x" * 40), ("\u202e\n\x1b", "unknown"), ("eos token", "eos token")],
+)
+def test_a_hostile_reason_becomes_short_and_printable(fake: FakeProvider, reason: str, expected: str) -> None:
+    assert say(fake, GOOD, build_chunk({}, finish=reason), b"data: [DONE]\n\n")[-1] == Done(expected)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(10**12, 2**31 - 1), (10**40, 2**31 - 1), (-1, 0), (-(10**40), 0), (7, 7)])
+def test_hostile_counts_fit_the_database(fake: FakeProvider, count: int, expected: int) -> None:
+    usage = build_usage(prompt_tokens=count, completion_tokens=count)
+    assert say(fake, GOOD, usage, END)[-2] == Usage(expected, expected)
+
+
+def test_a_frame_nested_without_end_counts_as_bad(fake: FakeProvider) -> None:
+    nested = b"[" * 100_000 + b"]" * 100_000
+    assert join(say(fake, b'data: {"error":' + nested + b"}\n\n", GOOD, END)) == "good "
+
+
 def test_an_unknown_event_is_never_text(fake: FakeProvider) -> None:
     assert join(say(fake, b"event: execute\n" + build_chunk({"content": "P"}), GOOD, END)) == "good "
 
@@ -153,11 +179,31 @@ def test_models_are_listed_by_name(fake: FakeProvider) -> None:
     assert [model.name for model in list_models(fake)] == ["fake-large", "fake-small"]
 
 
-@pytest.mark.parametrize("body", ["<html>", "{}", '{"data":5}', "[" * 100_000, '{"data":[{"id":null}]}'])
+@pytest.mark.parametrize("body", ["<html>", "{}", '{"data":5}', "[" * 100_000, NESTED, '{"data":[{"id":null}]}'])
 def test_an_unreadable_list_is_broken(fake: FakeProvider, body: str) -> None:
     fake.script(body=body)
     with pytest.raises(ProviderBroke):
         list_models(fake)
+
+
+def test_only_ids_that_can_be_stored_and_shown_are_listed(fake: FakeProvider) -> None:
+    names = ["", "  ", "nul\0", "\u202eevil", "a\nb", "x" * 201, "x" * 200, "good", "good"]
+    fake.script(body=json.dumps({"data": [{"id": name, "name": "Nul\0", "owned_by": "\x1bme"} for name in names]}))
+    models = list_models(fake)
+    assert [model.name for model in models] == ["good", "x" * 200]
+    assert (models[0].label, models[0].details) == ("Nul", {"owned by": "me"})
+
+
+@pytest.mark.parametrize("fields", [{"context_length": 10**12}, {"max_model_len": 10**30}, {"meta": {"n_ctx_train": 10**12}}])
+def test_a_hostile_context_fits_the_database(fake: FakeProvider, fields: dict[str, object]) -> None:
+    fake.script(body=json.dumps({"data": [{"id": "m", **fields}]}))
+    assert list_models(fake)[0].context_tokens == 2**31 - 1
+
+
+@pytest.mark.parametrize("size", [0, -1, -(10**12)])
+def test_a_context_that_is_none_is_not_told(fake: FakeProvider, size: int) -> None:
+    fake.script(body=json.dumps({"data": [{"id": "m", "context_length": size}]}))
+    assert list_models(fake)[0].context_tokens is None
 
 
 def test_a_list_too_large_is_broken(fake: FakeProvider) -> None:
