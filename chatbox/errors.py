@@ -31,6 +31,7 @@ STATUS_BY_ERROR: dict[type[ChatboxError], int] = {
     conversations.ReplyRunning: 409,
     conversations.ReplyFinished: 409,
     conversations.KeyReused: 422,
+    conversations.TooManyReplies: 429,
     providers.AddressRefused: 400,
     providers.KeyNeeded: 400,
     providers.ModelUnavailable: 409,

@@ -206,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
 REPLY_CONCURRENCY = env.int("REPLY_CONCURRENCY", 256)
 
 # Replies
+REPLIES_AT_ONCE = env.int("REPLIES_AT_ONCE", 16)  # of one person, queued ones included
 REPLY_LEASE_S = 20
 REPLY_FLUSH_MS = 35
 REPLY_CHECKPOINT_S = 1.0
@@ -223,7 +224,7 @@ LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/chat/"
 LOGOUT_REDIRECT_URL = "/accounts/login/"
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "accounts.hashers.SmallArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -263,7 +264,12 @@ SIMPLE_JWT = {
     "CHECK_REVOKE_TOKEN": True,
     "AUTH_HEADER_TYPES": ("Bearer",),
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Chatbox", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Chatbox",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+}
 
 # Files
 STATIC_URL = "/static/"

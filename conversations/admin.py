@@ -18,6 +18,11 @@ class HistoryMixin:
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """What is not shown cannot be guessed by filters in the address either."""
+        is_hidden = bool({"text", "reasoning", "title", "drafts", "messages"} & set(lookup.split("__")))
+        return not is_hidden and bool(super().lookup_allowed(lookup, value, request))  # type: ignore[misc]
+
 
 class MessageInline(HistoryMixin, admin.TabularInline[Message, Conversation]):
     model = Message

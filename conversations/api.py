@@ -1,9 +1,13 @@
 """The API's doors: parse, call a service, render. Errors become HTTP in `chatbox.errors`."""
 
+import contextlib
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any, cast
 from uuid import UUID
 
+from django.db import connection
 from django.http import StreamingHttpResponse
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
@@ -15,8 +19,12 @@ from rest_framework.views import APIView
 
 from accounts.models import User
 from conversations import queries, services
-from conversations.models import Conversation, Message
+from conversations.errors import ConversationNotFound
+from conversations.models import Conversation, Message, Siblings
 from conversations.stream.feed import Feed
+from conversations.stream.reading import in_reader
+
+RECHECK_S = 4  # an event stream is in no group that could be told to close
 
 
 def get_user(request: Request) -> User:
@@ -37,16 +45,37 @@ class MessageOut(serializers.ModelSerializer[Message]):
 
     class Meta:
         model = Message
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "conversation", "role", "state", "text", "reasoning", "parent", "model", "usage", "error",
             "finish_reason", "created_at", "finished_at",
         )  # fmt: skip
         read_only_fields = fields
 
 
+class SiblingsOut(serializers.Serializer[Siblings]):
+    position = serializers.IntegerField()
+    count = serializers.IntegerField()
+
+
+class PathMessageOut(MessageOut):
+    """In a list of a path, where it costs nothing, a message also says where it stands among its siblings."""
+
+    siblings = SiblingsOut(read_only=True)
+
+    class Meta(MessageOut.Meta):
+        fields = (*MessageOut.Meta.fields, "siblings")
+        read_only_fields = fields
+
+
+class PathOut(serializers.Serializer[queries.Path]):
+    messages = PathMessageOut(many=True)
+    has_more = serializers.BooleanField()
+
+
 class SentOut(serializers.Serializer[services.Sent]):
     message = MessageOut()
     reply = MessageOut()
+    replies = MessageOut(many=True)
 
 
 class Strict(serializers.Serializer[Any]):
@@ -110,14 +139,16 @@ class MessagesView(APIView):
     class Input(Strict):
         text = serializers.CharField(trim_whitespace=False)
         model = serializers.UUIDField(required=False, default=None)
+        models = serializers.ListField(child=serializers.UUIDField(), required=False, default=list)
+        when_running = serializers.ChoiceField(choices=["refuse", "queue"], required=False, default="refuse")
         parent: Any = serializers.UUIDField(required=False, default=None)  # DRF's own `parent` is not an input
 
-    @extend_schema(responses=MessageOut(many=True))
+    @extend_schema(responses=PathOut)
     def get(self, request: Request, conversation_id: UUID) -> Response:
         """The newest page of the active path, oldest first; older ones by `?before=<id of the first>`."""
         conversation = queries.get_conversation(user=get_user(request), conversation_id=conversation_id)
         page = queries.list_path(conversation=conversation, before=parse_id(request.query_params.get("before", "")))
-        return Response({"messages": MessageOut(page.messages, many=True).data, "has_more": page.has_more})
+        return Response(PathOut(page).data)
 
     @extend_schema(request=Input, responses={202: SentOut})
     def post(self, request: Request, conversation_id: UUID) -> Response:
@@ -127,6 +158,8 @@ class MessagesView(APIView):
             conversation_id=conversation_id,
             text=data["text"],
             model_id=data["model"],
+            model_ids=data["models"],
+            when_running=data["when_running"],
             parent_id=data["parent"],
             idempotency_key=request.headers.get("Idempotency-Key", ""),
         )
@@ -158,6 +191,21 @@ class RegenerateView(APIView):
         return Response({"reply": MessageOut(reply).data}, status=status.HTTP_202_ACCEPTED)
 
 
+class ContinueView(APIView):
+    @extend_schema(request=None, responses={202: MessageOut})
+    def post(self, request: Request, message_id: UUID) -> Response:
+        reply = services.continue_reply(user=get_user(request), message_id=message_id)
+        return Response({"reply": MessageOut(reply).data}, status=status.HTTP_202_ACCEPTED)
+
+
+class SelectView(APIView):
+    @extend_schema(request=None, responses=PathOut)
+    def post(self, request: Request, message_id: UUID) -> Response:
+        """Lead the active path through this message. Answers with the newest page of the path."""
+        conversation = services.select_branch(user=get_user(request), message_id=message_id)
+        return Response(PathOut(queries.list_path(conversation=conversation)).data)
+
+
 class EditView(APIView):
     @extend_schema_serializer(component_name="EditIn")
     class Input(Strict):
@@ -178,18 +226,34 @@ class EventsView(APIView):
     def get(self, request: Request, message_id: UUID) -> StreamingHttpResponse:
         message = queries.get_message(user=get_user(request), message_id=message_id)
         at = parse_count(request.query_params.get("at", "0"))
-        response = StreamingHttpResponse(stream_events(message, at=at), content_type="text/event-stream")
+        connection.close()  # Django would hold it until the stream ends, and for ever if the stream raises
+        response = StreamingHttpResponse(
+            stream_events(message, at=at, user=get_user(request)), content_type="text/event-stream"
+        )
         response["X-Accel-Buffering"] = "no"
         return response
 
 
-async def stream_events(message: Message, *, at: int) -> AsyncIterator[str]:
-    async with Feed(message.conversation_id, wanted="text") as feed:
-        feed.resume(message.id, at=at)
-        async for frame in feed.listen():
-            yield f"data: {frame}\n\n"
-            if f'"reply.finished","reply":"{message.id}"' in frame:
-                return
+async def stream_events(message: Message, *, at: int, user: User) -> AsyncIterator[str]:
+    """Ends with the reply, when its conversation is deleted, and within seconds of its reader losing access."""
+    checked_at = time.monotonic()
+    with contextlib.suppress(ConversationNotFound):
+        async with Feed(message.conversation_id, wanted="text") as feed:
+            feed.resume(message.id, at=at)
+            async for frame in feed.listen():
+                yield f"data: {frame}\n\n"
+                if f'"reply.finished","reply":"{message.id}"' in frame:
+                    return
+                if time.monotonic() - checked_at > RECHECK_S:
+                    checked_at = time.monotonic()
+                    if not await may_go_on(user):
+                        return
+
+
+@in_reader
+def may_go_on(user: User) -> bool:
+    """Is the account still on, with the password it came in with?"""
+    return User.objects.filter(pk=user.pk, is_active=True, password=user.password).exists()
 
 
 def parse_count(text: str) -> int:
@@ -206,10 +270,12 @@ def parse_id(text: str) -> UUID | None:
 
 
 def parse_time(text: str) -> Any:
+    if not text:
+        return None
     try:
-        moment = parse_datetime(text) if text else None
-    except ValueError:
-        moment = None
-    if text and (moment is None or moment.tzinfo is None):
-        raise ValidationError("before: a time like 2026-01-31T12:00:00Z.")
-    return moment
+        moment = parse_datetime(text)
+        if moment and moment.tzinfo:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValidationError("before: a time like 2026-01-31T12:00:00Z.")

@@ -6,6 +6,7 @@ ConversationError
 ├── ReplyRunning       one reply at a time in a conversation
 ├── ReplyFinished      too late to stop
 ├── TextInvalid        empty or too long
+├── TooManyReplies     of one person at a time
 ├── ReplyBroke         a fault of ours
 ├── DatabaseAway       before a reply could begin
 └── KeyReused          an Idempotency-Key with another request
@@ -47,6 +48,12 @@ class ReplyComplete(ReplyFinished):
 class TextInvalid(ConversationError):
     code = "text_invalid"
     message = "Write a message first."
+
+
+class TooManyReplies(ConversationError):
+    code = "too_many_replies"
+    message = "Many of your replies are still being written. Wait for one or stop it first."
+    retryable = True
 
 
 class TooManyModels(ConversationError):

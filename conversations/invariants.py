@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from conversations import leases
@@ -30,7 +30,8 @@ def find_stuck() -> list[str]:
     dead = [
         f"reply {reply_id} streams without a lease" for reply_id in leases.list_expired().values_list("id", flat=True)[:LISTED]
     ]
-    waiting = Message.objects.filter(state=State.QUEUED, created_at__lt=Now() - QUEUE_PATIENCE)
+    before = Message.objects.live().filter(children__children=OuterRef("id"))
+    waiting = Message.objects.filter(~Exists(before), state=State.QUEUED, created_at__lt=Now() - QUEUE_PATIENCE)
     return dead + [
         f"reply {reply_id} has waited for over 5 minutes" for reply_id in waiting.values_list("id", flat=True)[:LISTED]
     ]

@@ -1,6 +1,7 @@
 """Conversations and their trees of messages. The row of a reply is the truth about it; Redis only makes it quick."""
 
 import uuid
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import models
@@ -23,6 +24,12 @@ class Conversation(models.Model):
     title = models.CharField(max_length=200, blank=True)
     model = models.ForeignKey(ChatModel, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     active_leaf = models.ForeignKey("Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    is_comparing = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Several models were asked at once, and none of their replies has been chosen yet.",
+    )
     message_count = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -58,6 +65,19 @@ class State(models.TextChoices):
 
 
 LIVE_STATES = (State.QUEUED, State.STREAMING)
+
+
+LENGTH_REASONS = ("length", "max_tokens")  # as OpenAI and Anthropic say that the model had to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """Where a message stands among those that say the same turn in other words: `position` of `count`, from 1."""
+
+    position: int
+    count: int
+    previous_id: uuid.UUID | None
+    next_id: uuid.UUID | None
 
 
 class MessageQuerySet(models.QuerySet["Message"]):
@@ -103,6 +123,10 @@ class Message(models.Model):
 
     objects = MessageQuerySet.as_manager()
 
+    # Told by `queries`, not stored
+    siblings: Siblings | None = None
+    waits_for: uuid.UUID | None = None  # the reply that has to end before this one begins
+
     class Meta:
         ordering = ["sequence"]
         constraints = [
@@ -114,6 +138,7 @@ class Message(models.Model):
             # Small and rarely touched: checkpoints then stay heap-only updates.
             models.Index(fields=["state", "enqueued_at"], condition=Q(state__in=LIVE_STATES), name="message_live"),
             models.Index(fields=["parent"], name="message_children"),
+            models.Index(fields=["conversation"], condition=Q(parent=None), name="message_roots"),
         ]
 
     def __str__(self) -> str:
@@ -122,6 +147,12 @@ class Message(models.Model):
     @property
     def is_live(self) -> bool:
         return self.state in LIVE_STATES
+
+    @property
+    def is_continuable(self) -> bool:
+        """It has a beginning and no end: stopped, broken off, or cut at the model's limit."""
+        is_cut = self.state == State.DONE and self.finish_reason in LENGTH_REASONS
+        return bool(self.text) and (is_cut or self.state in (State.STOPPED, State.INTERRUPTED))
 
     @property
     def usage(self) -> dict[str, int | bool] | None:
@@ -161,3 +192,23 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Draft(models.Model):
+    """What a user has typed and not sent; without a conversation, for a new one. An empty text stays as a row: its revision
+    keeps a late save from bringing back what was sent.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    conversation = models.ForeignKey(Conversation, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    text = models.TextField(blank=True)
+    revision = models.PositiveBigIntegerField(default=0, help_text="Grows with every write; a lower one is too late.")
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "conversation"], nulls_distinct=False, name="draft_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"draft {self.pk}"

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from django.http import HttpRequest
 
 from accounts.models import User
-from conversations import queries
-from conversations.models import Conversation
+from conversations import drafts, queries
+from conversations.models import Conversation, Message
 from providers import queries as providers
 from providers.models import ChatModel
 
@@ -58,11 +58,32 @@ class Sidebar:
 
 
 @dataclass(frozen=True, slots=True)
+class Thread:
+    """A page of a conversation, oldest first. A turn is one message, or the replies that stand side by side."""
+
+    turns: list[list[Message]]
+    has_more: bool = False
+
+    @property
+    def first(self) -> Message | None:
+        return self.turns[0][0] if self.turns else None
+
+    @property
+    def live(self) -> Message | None:
+        """The reply being written; what waits for it comes after it."""
+        return next((message for turn in self.turns for message in turn if message.is_live), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Picker:
     """The models to choose from, by provider, and the one chosen now. `chosen` is None when there is none to use."""
 
     providers: list[tuple[str, list[ChatModel]]]
     chosen: ChatModel | None
+
+    @property
+    def has_choice(self) -> bool:
+        return sum(len(models) for _, models in self.providers) > 1
 
     @property
     def is_demo_only(self) -> bool:
@@ -94,12 +115,45 @@ def _group_by_provider(models: Iterable[ChatModel]) -> list[tuple[str, list[Chat
     return [(name, list(group)) for name, group in groupby(ordered, key=lambda model: model.provider.name)]
 
 
+def build_thread(*, conversation: Conversation, before: UUID | None = None) -> Thread:
+    """The newest page of the active path, or the one above `before`."""
+    path = queries.list_path(conversation=conversation, before=before)
+    turns = [[message] for message in path.messages]
+    if turns and before is None:
+        turns[-1] = _build_last_turn(conversation, path.messages[-1])
+    return Thread(turns, path.has_more)
+
+
+def build_answered(*, reply: Message, with_message: bool = True) -> Thread:
+    """A new reply, and the message it answers: what is added to a page that shows what came before."""
+    conversation = reply.conversation
+    path = queries.list_path(conversation=conversation, leaf_id=reply.id, limit=2)
+    message, newest = path.messages
+    return Thread([*([[message]] if with_message else []), _build_last_turn(conversation, newest)])
+
+
+def find_started(*, conversation: Conversation, reply: Message) -> Thread | None:
+    """A reply that was asked for elsewhere, with its message; None when the active path does not lead to it."""
+    path = queries.list_path(conversation=conversation)
+    thread = [message.id for message in path.messages]
+    compared = queries.list_compared(conversation=conversation, reply=path.messages[-1]) if path.messages else []
+    is_shown = reply.id in thread or reply in compared
+    return build_answered(reply=compared[0] if reply in compared else reply) if is_shown else None
+
+
+def _build_last_turn(conversation: Conversation, newest: Message) -> list[Message]:
+    is_compared = conversation.is_comparing and newest.id == conversation.active_leaf_id
+    return queries.list_compared(conversation=conversation, reply=newest) if is_compared else [newest]
+
+
 def build_new_page(*, user: User, text: str = "", model_id: UUID | None = None) -> dict[str, object]:
+    draft = drafts.find_draft(user=user, conversation_id=None)
     return {
         "sidebar": build_sidebar(user=user),
         "picker": build_picker(wanted_id=model_id),
         "starters": STARTERS,
-        "text": text,
+        "text": text or draft.text,
+        "draft": draft,
         "key": uuid4(),
     }
 
@@ -107,14 +161,16 @@ def build_new_page(*, user: User, text: str = "", model_id: UUID | None = None) 
 def build_conversation_page(
     *, user: User, conversation: Conversation, before: UUID | None = None, text: str = "", model_id: UUID | None = None
 ) -> dict[str, object]:
-    path = queries.list_path(conversation=conversation, before=before)
+    thread = build_thread(conversation=conversation, before=before)
+    draft = drafts.find_draft(user=user, conversation_id=conversation.id)
     return {
         "conversation": conversation,
-        "path": path,
-        "live": next((message for message in reversed(path.messages) if message.is_live), None),
+        "thread": thread,
+        "live": thread.live,
         "is_newest": before is None,
         "sidebar": build_sidebar(user=user),
         "picker": build_picker(wanted_id=model_id or conversation.model_id),
-        "text": text,
+        "text": text or draft.text,
+        "draft": draft,
         "key": uuid4(),
     }

@@ -1,14 +1,16 @@
 """Reads. Everything a user may see comes from here and starts at `visible_to`."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q
 
 from accounts.models import User
 from conversations.errors import ConversationNotFound, MessageNotFound
-from conversations.models import Conversation, Message
+from conversations.models import Conversation, Message, Siblings, State
 
 HISTORY_LIMIT = 200  # turns a prompt looks back; windows are smaller
 
@@ -46,17 +48,92 @@ def get_message(*, user: User, message_id: UUID) -> Message:
     return message
 
 
-def list_path(*, conversation: Conversation, before: UUID | None = None, limit: int = 40) -> Path:
-    """The active path, or what lies above `before`. One query, whose cost does not grow with the conversation."""
-    messages = _climb(conversation_id=conversation.id, leaf_id=before or conversation.active_leaf_id, limit=limit + 2)
+def list_path(*, conversation: Conversation, before: UUID | None = None, leaf_id: UUID | None = None, limit: int = 40) -> Path:
+    """The active path, what lies above `before`, or the path to another leaf; each message with its `siblings` and, where it is
+    so, what it `waits_for`. Two queries, whose cost does not grow with the conversation.
+    """
+    leaf_id = before or leaf_id or conversation.active_leaf_id
+    messages = _climb(conversation_id=conversation.id, leaf_id=leaf_id, limit=limit + 2)
+    attach_waiting(messages)
     if before is not None:
         messages = messages[:-1]
-    return Path(messages[-limit:], has_more=len(messages) > limit)
+    return Path(attach_siblings(messages[-limit:]), has_more=len(messages) > limit)
+
+
+def list_compared(*, conversation: Conversation, reply: Message) -> list[Message]:
+    """The replies asked for together with this one, while they stand side by side; else none. At most one query."""
+    if not conversation.is_comparing:
+        return []
+    together = Message.objects.filter(parent_id=reply.parent_id, created_at=reply.created_at)
+    compared = list(together.select_related("model").order_by("sequence"))
+    for message in compared:
+        message.waits_for = reply.waits_for if message.state == State.QUEUED else None
+    return compared
+
+
+def attach_waiting(messages: list[Message]) -> None:
+    """Tell queued replies of one path what they wait for: the reply before them, while it is live. Asks nothing."""
+    known = {message.id: message for message in messages}
+    for message in messages:
+        asked = known.get(message.parent_id) if message.parent_id else None
+        before = known.get(asked.parent_id) if asked and asked.parent_id else None
+        message.waits_for = before.id if before and before.is_live and message.state == State.QUEUED else None
+
+
+def attach_siblings(messages: list[Message]) -> list[Message]:
+    """Tell messages of one conversation where they stand among their siblings. One query for all of them."""
+    parents = {message.parent_id for message in messages}
+    siblings = Q(parent__in=parents - {None})
+    if None in parents:
+        siblings |= Q(parent=None, conversation=messages[0].conversation_id)
+    families: defaultdict[UUID | None, list[UUID]] = defaultdict(list)
+    if messages:
+        for parent_id, message_id in Message.objects.filter(siblings).order_by("sequence").values_list("parent_id", "id"):
+            families[parent_id].append(message_id)
+    for message in messages:
+        message.siblings = _place_among(message.id, families[message.parent_id])
+    return messages
+
+
+def _place_among(message_id: UUID, family: list[UUID]) -> Siblings | None:
+    """None: the conversation was deleted between the two queries."""
+    if message_id not in family:
+        return None
+    index = family.index(message_id)
+    before, after = family[index - 1 : index], family[index + 1 : index + 2]
+    return Siblings(
+        position=index + 1,
+        count=len(family),
+        previous_id=before[0] if before else None,
+        next_id=after[0] if after else None,
+    )
+
+
+def is_waiting(reply: Message) -> bool:
+    """Whether the reply before this one still has to end."""
+    return Message.objects.live().filter(children__children=reply).exists()
 
 
 def list_history(*, reply: Message) -> list[Message]:
     """What was said before this reply, oldest first, as far back as a prompt may look."""
     return _climb(conversation_id=reply.conversation_id, leaf_id=reply.parent_id, limit=HISTORY_LIMIT)
+
+
+BELOW_SQL = """
+WITH RECURSIVE below AS (
+    SELECT id, sequence FROM conversations_message WHERE id = %s
+    UNION ALL
+    SELECT child.id, child.sequence FROM conversations_message AS child JOIN below ON child.parent_id = below.id
+)
+SELECT id FROM below ORDER BY sequence DESC LIMIT %s
+"""
+
+
+def list_below(*, message_id: UUID, limit: int | None = None) -> list[UUID]:
+    """This message and all that hangs below it, newest first; the first is a leaf, since children come after their parents."""
+    with connection.cursor() as cursor:
+        cursor.execute(BELOW_SQL, [message_id, limit])
+        return [row[0] for row in cursor.fetchall()]
 
 
 CLIMB_SQL = """

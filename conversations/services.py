@@ -1,17 +1,25 @@
 """What a user may do. Each function checks access itself, is one transaction, and may be called twice."""
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
 from accounts.models import User
-from conversations import idempotency, leases, limits, queries, tasks
-from conversations.errors import ConversationNotFound, MessageNotFound, ReplyFinished, ReplyRunning
+from conversations import drafts, idempotency, leases, limits, queries, tasks
+from conversations.errors import (
+    ConversationNotFound,
+    MessageNotFound,
+    ReplyComplete,
+    ReplyFinished,
+    ReplyRunning,
+    TooManyReplies,
+)
 from conversations.models import Author, Conversation, Message, State
 from conversations.stream import frames
 from conversations.stream import log as live_log
@@ -20,15 +28,20 @@ from providers import queries as providers
 from providers.errors import ModelUnavailable
 from providers.models import ChatModel
 
-log = logging.getLogger(__name__)
+WhenRunning = Literal["refuse", "queue"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A stored user's message and the empty reply that is queued for it."""
+    """A stored user's message and the empty replies that are queued for it: one for each model asked, in their order."""
 
     message: Message
-    reply: Message
+    replies: tuple[Message, ...]
+
+    @property
+    def reply(self) -> Message:
+        """The first, which the active path leads to."""
+        return self.replies[0]
 
 
 def create_conversation(*, user: User, title: str = "", model_id: UUID | None = None) -> Conversation:
@@ -37,14 +50,28 @@ def create_conversation(*, user: User, title: str = "", model_id: UUID | None = 
 
 
 @transaction.atomic
-def start_conversation(*, user: User, text: str, model_id: UUID | None = None, idempotency_key: str = "") -> Sent:
-    """A new conversation with its first message. Raises TextInvalid, KeyReused, ModelUnavailable."""
+def start_conversation(
+    *,
+    user: User,
+    text: str,
+    model_id: UUID | None = None,
+    model_ids: Sequence[UUID] = (),
+    idempotency_key: str = "",
+    draft_revision: int | None = None,
+) -> Sent:
+    """A new conversation with its first message. Models and draft as in `send_message`.
+
+    Raises TextInvalid, KeyReused, ModelUnavailable, TooManyModels, TooManyReplies, TooManyReplies.
+    """
     text = limits.check_text(text)
-    claim = idempotency.claim(user=user, key=idempotency_key, request=("start", text, model_id))
+    claim = idempotency.claim(user=user, key=idempotency_key, request=("start", text, model_id, *model_ids))
     if claim.stored:
-        return Sent(*claim.stored)
-    conversation = create_conversation(user=user, model_id=model_id)
-    return _send_once(claim, conversation, text, parent_id=None, model=conversation.model)
+        return _recall(*claim.stored)
+    models = _choose_models(model_id, model_ids)
+    conversation = Conversation.objects.create(owner=user, model=models[0])
+    if draft_revision is not None:
+        drafts.clear_draft(user=user, conversation_id=None, revision=draft_revision)
+    return _send_once(claim, conversation, text, parent_id=None, models=models)
 
 
 @transaction.atomic
@@ -54,20 +81,32 @@ def send_message(
     conversation_id: UUID,
     text: str,
     model_id: UUID | None = None,
+    model_ids: Sequence[UUID] = (),
     parent_id: UUID | None = None,
     idempotency_key: str = "",
+    when_running: WhenRunning = "refuse",
+    draft_revision: int | None = None,
 ) -> Sent:
     """Store a message and queue its reply, below `parent_id` or at the end of the active path.
 
-    Raises TextInvalid, ReplyRunning, KeyReused, ModelUnavailable, ConversationNotFound, MessageNotFound.
+    Several models: `model_id`, if given, then each of `model_ids`, all asked at once for sibling replies. `when_running`: with
+    "queue" a message may be sent while a reply is written; one sent below that reply is answered when it has ended.
+    `draft_revision`: what was sent is this user's draft, which is emptied (see `drafts`).
+
+    Raises TextInvalid, ReplyRunning, KeyReused, ModelUnavailable, TooManyModels, ConversationNotFound, MessageNotFound.
     """
     text = limits.check_text(text)
-    claim = idempotency.claim(user=user, key=idempotency_key, request=(conversation_id, text, model_id, parent_id))
+    request = (conversation_id, text, model_id, parent_id, *model_ids)  # as it was before there were several models
+    claim = idempotency.claim(user=user, key=idempotency_key, request=request)
     if claim.stored:
-        return Sent(*claim.stored)
-    conversation = _lock(user, conversation_id)
+        return _recall(*claim.stored)
+    may_queue = when_running == "queue" and settings.QUEUE_WHILE_RUNNING
+    conversation = _lock(user, conversation_id) if may_queue else _lock_idle(user, conversation_id)
     parent_id = _check_parent(conversation, parent_id) or conversation.active_leaf_id
-    return _send_once(claim, conversation, text, parent_id=parent_id, model=_choose_model_for(conversation, model_id))
+    models = _choose_models(model_id or (None if model_ids else conversation.model_id), model_ids)
+    if draft_revision is not None:
+        drafts.clear_draft(user=user, conversation_id=conversation_id, revision=draft_revision)
+    return _send_once(claim, conversation, text, parent_id=parent_id, models=models)
 
 
 @transaction.atomic
@@ -75,33 +114,92 @@ def edit_message(*, user: User, message_id: UUID, text: str, model_id: UUID | No
     """The same turn in other words: a sibling of the message, with a reply of its own. The old branch stays."""
     text = limits.check_text(text)
     message = _get_own(user, message_id, role=Author.USER)
-    conversation = _lock(user, message.conversation_id)
-    return _send(conversation, text, parent_id=message.parent_id, model=_choose_model_for(conversation, model_id))
+    conversation = _lock_idle(user, message.conversation_id)
+    return _send(conversation, text, parent_id=message.parent_id, models=[_choose_model(model_id or conversation.model_id)])
 
 
 @transaction.atomic
 def regenerate_reply(*, user: User, message_id: UUID, model_id: UUID | None = None) -> Message:
-    """Another reply to the same message: a sibling. Raises MessageNotFound, ReplyRunning, ModelUnavailable."""
+    """Another reply to the same message, by the same model unless another is named: a sibling.
+
+    Raises MessageNotFound, ReplyRunning, ModelUnavailable.
+    """
     old = _get_own(user, message_id, role=Author.ASSISTANT)
-    conversation = _lock(user, old.conversation_id)
-    reply = _add_reply(conversation, parent_id=old.parent_id, model=_choose_model_for(conversation, model_id))
-    _finish_send(conversation, reply)
-    return reply
+    conversation = _lock_idle(user, old.conversation_id)
+    model = _choose_model(model_id or old.model_id or conversation.model_id)
+    return _answer(conversation, [model], parent_id=old.parent_id)[0]
 
 
-def stop_reply(*, user: User, message_id: UUID) -> None:
+@transaction.atomic
+def continue_reply(*, user: User, message_id: UUID) -> Message:
+    """A sibling that begins with the text of a reply that has no end, to be written on from there. The old one stays.
+
+    Raises MessageNotFound, ReplyRunning, ReplyComplete, ModelUnavailable.
+    """
+    old = _get_own(user, message_id, role=Author.ASSISTANT)
+    conversation = _lock_idle(user, old.conversation_id)
+    old.refresh_from_db()
+    if not old.is_continuable:
+        raise ReplyComplete
+    model = _choose_model(old.model_id or conversation.model_id)
+    return _answer(conversation, [model], parent_id=old.parent_id, text=old.text, reasoning=old.reasoning)[0]
+
+
+@transaction.atomic
+def select_branch(*, user: User, message_id: UUID) -> Conversation:
+    """Lead the active path through this message, to the newest leaf below it. Nothing else changes, so it may be repeated.
+
+    Raises MessageNotFound.
+    """
+    message = queries.get_message(user=user, message_id=message_id)
+    conversation = _lock(user, message.conversation_id)
+    conversation.active_leaf_id = queries.list_below(message_id=message.id, limit=1)[0]
+    conversation.is_comparing = False
+    conversation.save(update_fields=["active_leaf", "is_comparing"])
+    return conversation
+
+
+def stop_reply(*, user: User, message_id: UUID) -> bool:
     """Ask the worker to stop. Returns at once; the text so far is kept.
 
-    Raises MessageNotFound if the user may not see it, ReplyFinished if too late.
+    True: the reply had not begun since it waited for another one, so its message is withdrawn: it and what was queued behind
+    it leave the active path. Raises MessageNotFound if the user may not see it, ReplyFinished if too late.
     """
     message = _get_own(user, message_id, role=Author.ASSISTANT)
-    if not Message.objects.live().filter(id=message.id).update(stop_requested=True):
-        raise ReplyFinished
+    if queries.is_waiting(message) and _withdraw(user, message):
+        return True
+    _stop(message)
+    return False
+
+
+def _stop(message: Message) -> None:
+    """End what nobody has begun, else tell its worker. Raises ReplyFinished."""
     if leases.stop_queued(message):
         message.refresh_from_db()
         live_log.publish(message.conversation_id, build_end(message))
-    else:
-        live_log.publish_cancel(message.id)
+        tasks.enqueue_waiting(message.id)
+        return
+    if not Message.objects.live().filter(id=message.id).update(stop_requested=True):
+        raise ReplyFinished
+    live_log.publish_cancel(message.id)
+
+
+def _withdraw(user: User, reply: Message) -> bool:
+    """Take the message of a waiting reply off the active path, with what is queued behind it. False: its turn has come."""
+    with transaction.atomic():
+        conversation = _lock(user, reply.conversation_id)
+        below = queries.list_below(message_id=cast(UUID, reply.parent_id))
+        queued = list(Message.objects.select_for_update().filter(id__in=below, state=State.QUEUED))
+        if reply not in queued:
+            return False
+        Message.objects.filter(id__in=below, state=State.QUEUED).update(stop_requested=True)  # nobody begins them now
+        if conversation.active_leaf_id in below:
+            conversation.active_leaf_id = Message.objects.get(id=cast(UUID, reply.parent_id)).parent_id
+            conversation.is_comparing = False
+            conversation.save(update_fields=["active_leaf", "is_comparing"])
+    for waiting in queued:
+        _stop(waiting)
+    return True
 
 
 def rename_conversation(*, user: User, conversation_id: UUID, title: str) -> None:
@@ -111,12 +209,13 @@ def rename_conversation(*, user: User, conversation_id: UUID, title: str) -> Non
     live_log.publish(conversation_id, frames.build_changed(title=title))
 
 
+@transaction.atomic
 def delete_conversation(*, user: User, conversation_id: UUID) -> None:
-    """Gone with all its messages. A reply that runs is stopped first."""
-    conversation = queries.get_conversation(user=user, conversation_id=conversation_id)
-    for reply_id in Message.objects.live().filter(conversation=conversation).values_list("id", flat=True):
-        live_log.publish_cancel(reply_id)
+    """Gone with all its messages, on the bus too. A reply that runs is stopped; who looks at it is sent away."""
+    conversation = _lock(user, conversation_id)
+    reply_ids = list(conversation.messages.filter(role=Author.ASSISTANT).values_list("id", flat=True))
     conversation.delete()
+    transaction.on_commit(lambda: live_log.forget(conversation_id, reply_ids))
 
 
 def _lock(user: User, conversation_id: UUID) -> Conversation:
@@ -124,6 +223,11 @@ def _lock(user: User, conversation_id: UUID) -> Conversation:
     conversation = Conversation.objects.visible_to(user).select_for_update().filter(id=conversation_id).first()
     if conversation is None:
         raise ConversationNotFound
+    return conversation
+
+
+def _lock_idle(user: User, conversation_id: UUID) -> Conversation:
+    conversation = _lock(user, conversation_id)
     if Message.objects.live().filter(conversation=conversation).exists():
         raise ReplyRunning
     return conversation
@@ -152,27 +256,52 @@ def _choose_model(model_id: UUID | None) -> ChatModel:
     return model
 
 
-def _choose_model_for(conversation: Conversation, model_id: UUID | None) -> ChatModel:
-    """The model asked for becomes the conversation's; else the conversation's own is kept."""
-    model = _choose_model(model_id or conversation.model_id)
-    conversation.model = model
-    return model
+def _choose_models(model_id: UUID | None, model_ids: Sequence[UUID]) -> list[ChatModel]:
+    """At least one: without any id, the default."""
+    chosen = limits.check_models([*([model_id] if model_id else []), *model_ids])
+    return [_choose_model(chosen_id) for chosen_id in chosen] or [_choose_model(None)]
 
 
 def _send_once(
-    claim: idempotency.Claim, conversation: Conversation, text: str, *, parent_id: UUID | None, model: ChatModel | None
+    claim: idempotency.Claim, conversation: Conversation, text: str, *, parent_id: UUID | None, models: list[ChatModel]
 ) -> Sent:
-    sent = _send(conversation, text, parent_id=parent_id, model=model)
+    sent = _send(conversation, text, parent_id=parent_id, models=models)
     claim.store(message=sent.message, reply=sent.reply)
     return sent
 
 
-def _send(conversation: Conversation, text: str, *, parent_id: UUID | None, model: ChatModel | None) -> Sent:
+def _recall(message: Message, reply: Message) -> Sent:
+    """What a repeated request is answered with: replies of one moment were asked for together."""
+    together = Message.objects.filter(parent=message, created_at=reply.created_at).order_by("sequence")
+    return Sent(message, tuple(together))
+
+
+def _send(conversation: Conversation, text: str, *, parent_id: UUID | None, models: list[ChatModel]) -> Sent:
     message = _add(conversation, parent_id=parent_id, role=Author.USER, text=text)
-    reply = _add_reply(conversation, parent_id=message.id, model=model)
     conversation.title = conversation.title or limits.build_title(text)
-    _finish_send(conversation, reply)
-    return Sent(message, reply)
+    return Sent(message, tuple(_answer(conversation, models, parent_id=message.id)))
+
+
+def _answer(conversation: Conversation, models: list[ChatModel], *, parent_id: UUID | None, **begun: str) -> list[Message]:
+    """Queue a reply of each model, and move the active path to the first. The models' first becomes the conversation's."""
+    _check_capacity(conversation, len(models))
+    moment = timezone.now()
+    replies = [_add_reply(conversation, parent_id=parent_id, model=model, created_at=moment, **begun) for model in models]
+    conversation.active_leaf = replies[0]
+    conversation.is_comparing = len(replies) > 1
+    conversation.model = models[0]
+    conversation.updated_at = moment
+    conversation.save(update_fields=["active_leaf", "is_comparing", "message_count", "model", "title", "updated_at"])
+    for reply in replies:
+        _announce(reply)
+    return replies
+
+
+def _check_capacity(conversation: Conversation, asked: int) -> None:
+    """One person's replies must not take the places of everybody else's. Raises TooManyReplies."""
+    live = Message.objects.live().filter(conversation__owner_id=conversation.owner_id).count()
+    if live + asked > settings.REPLIES_AT_ONCE:
+        raise TooManyReplies
 
 
 def _add(conversation: Conversation, **fields: object) -> Message:
@@ -180,31 +309,21 @@ def _add(conversation: Conversation, **fields: object) -> Message:
     return Message.objects.create(conversation=conversation, sequence=conversation.message_count, **fields)
 
 
-def _add_reply(conversation: Conversation, *, parent_id: UUID | None, model: ChatModel | None) -> Message:
+def _add_reply(conversation: Conversation, *, model: ChatModel, **fields: object) -> Message:
     return _add(
         conversation,
-        parent_id=parent_id,
         role=Author.ASSISTANT,
         state=State.QUEUED,
         model=model,
-        model_label=model.display_name if model else "",
+        model_label=model.display_name,
         enqueued_at=Now(),
+        **fields,
     )
 
 
-def _finish_send(conversation: Conversation, reply: Message) -> None:
-    """Move the active path to the reply; tell worker and viewers once all of it is stored."""
-    conversation.active_leaf = reply
-    conversation.updated_at = timezone.now()
-    conversation.save(update_fields=["active_leaf", "message_count", "model", "title", "updated_at"])
-    transaction.on_commit(lambda: enqueue(reply.id))
+def _announce(reply: Message) -> None:
+    """Tell worker and viewers once all of it is stored."""
     started = frames.build_started(reply_id=reply.id, parent_id=reply.parent_id, model=reply.model_label)
-    transaction.on_commit(lambda: live_log.publish(conversation.id, started))
-
-
-def enqueue(reply_id: UUID) -> None:
-    """Hand a stored reply to the workers. With the broker away the sweeper does it later."""
-    try:
-        tasks.generate_reply.apply_async([str(reply_id)], retry=False)
-    except BrokerError as error:
-        log.warning("reply %s waits for the sweeper: %s", reply_id, error)
+    # In this order: viewers hear that a reply begins before they can hear what it says.
+    transaction.on_commit(lambda: live_log.publish(reply.conversation_id, started))
+    transaction.on_commit(lambda: tasks.enqueue(reply.id))

@@ -5,7 +5,7 @@ what was typed is never lost: a refusal shows the page again with the text in th
 """
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,10 +20,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.models import User
-from conversations import pages, queries, services
+from conversations import drafts, pages, queries, services
 from conversations.errors import ConversationNotFound, MessageNotFound, ReplyFinished, TextInvalid
-from conversations.forms import MessageForm, ModelForm, RenameForm, ThemeForm
-from conversations.models import Message
+from conversations.forms import DraftForm, MessageForm, ModelForm, RenameForm, ThemeForm
+from conversations.models import Author, Message
 from ops.errors import ChatboxError
 
 THEME_AGE_S = 60 * 60 * 24 * 365
@@ -60,40 +60,99 @@ def detail(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def send(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
-    """202 with the two new turns as HTML for scripts, a redirect for people."""
+    """202 with the new turns as HTML for scripts, a redirect for people. While a reply is written, the message waits for it."""
     try:
-        sent = services.send_message(user=request.user, conversation_id=conversation_id, **MessageForm(request.POST).read())
+        data = MessageForm(request.POST).read()
+        sent = services.send_message(user=request.user, conversation_id=conversation_id, when_running="queue", **data)
     except ChatboxError as error:
         return _refuse(request, error, conversation_id)
-    if not _wants_json(request):
-        return redirect("conversations:detail", conversation_id)
-    html = _render_turns(request, [sent.message, sent.reply])
-    return JsonResponse({"message": sent.message.id, "reply": sent.reply.id, "html": html}, status=202)
+    return _show_answered(request, sent.reply)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def edit(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """The same turn in other words. GET is the page for readers without scripts."""
+    message = queries.get_message(user=request.user, message_id=message_id)
+    if message.role != Author.USER:
+        raise MessageNotFound
+    if request.method == "GET":
+        return render(request, "conversations/edit.html", {"message": message, "text": message.text})
+    try:
+        data = MessageForm(request.POST).read()
+        sent = services.edit_message(user=request.user, message_id=message_id, text=data["text"], model_id=data["model_id"])
+    except ChatboxError as error:
+        if _wants_json(request):
+            raise
+        page = {"message": message, "text": request.POST.get("text", ""), "error": error.message}
+        return render(request, "conversations/edit.html", page, status=422)
+    return _show_answered(request, sent.reply)
 
 
 @login_required
 @require_POST
 def stop(request: SignedInRequest, message_id: UUID) -> HttpResponse:
-    """A reply that has ended meanwhile is as stopped as anyone could wish."""
+    """A reply that has ended meanwhile is as stopped as anyone could wish. A message that is withdrawn so comes back into the
+    box: scripts are told to do that, people find it on the page.
+    """
     message = queries.get_message(user=request.user, message_id=message_id)
+    is_withdrawn = False
     with suppress(ReplyFinished):
-        services.stop_reply(user=request.user, message_id=message_id)
-    return _answer(request, redirect("conversations:detail", message.conversation_id))
+        is_withdrawn = services.stop_reply(user=request.user, message_id=message_id)
+    if is_withdrawn and message.parent and not _wants_json(request):
+        drafts.give_back(user=request.user, conversation_id=message.conversation_id, text=message.parent.text)
+    response = redirect("conversations:detail", message.conversation_id)
+    return _answer(request, response, {"withdrawn": True} if is_withdrawn else None)
 
 
 @login_required
-@require_POST
+@require_http_methods(["GET", "POST"])
 def retry(request: SignedInRequest, message_id: UUID) -> HttpResponse:
-    """Write a reply again, beside the old one."""
+    """Write a reply again, beside the old one. GET lets readers without scripts choose the model."""
     message = queries.get_message(user=request.user, message_id=message_id)
+    if message.role != Author.ASSISTANT:
+        raise MessageNotFound
+    if request.method == "GET":
+        page = {"message": message, "picker": pages.build_picker(wanted_id=message.model_id)}
+        return render(request, "conversations/retry.html", page)
     try:
         model_id = ModelForm(request.POST).read()
         reply = services.regenerate_reply(user=request.user, message_id=message_id, model_id=model_id)
     except ChatboxError as error:
         return _refuse(request, error, message.conversation_id)
+    return _show_answered(request, reply, with_message=False)
+
+
+@login_required
+@require_POST
+def continue_(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """Write on where a reply broke off, in a sibling of it."""
+    message = queries.get_message(user=request.user, message_id=message_id)
+    try:
+        reply = services.continue_reply(user=request.user, message_id=message_id)
+    except ChatboxError as error:
+        return _refuse(request, error, message.conversation_id)
+    return _show_answered(request, reply, with_message=False)
+
+
+@login_required
+@require_POST
+def select(request: SignedInRequest, message_id: UUID) -> HttpResponse:
+    """Show another branch. Scripts get the newest page of it."""
+    conversation = services.select_branch(user=request.user, message_id=message_id)
     if not _wants_json(request):
-        return redirect("conversations:detail", message.conversation_id)
-    return JsonResponse({"reply": reply.id, "html": _render_turns(request, [reply])}, status=202)
+        return redirect(f"{reverse('conversations:detail', args=[conversation.id])}#m-{message_id}")
+    page = {"conversation": conversation, "thread": pages.build_thread(conversation=conversation)}
+    return JsonResponse({"html": render_to_string("conversations/_path.html", page, request)})
+
+
+@login_required
+@require_POST
+def save_draft(request: SignedInRequest, conversation_id: UUID | None = None) -> HttpResponse:
+    """Scripts hear the draft's revision now, and whether theirs is the text that is kept."""
+    saved = drafts.save_draft(user=request.user, conversation_id=conversation_id, **DraftForm(request.POST).read())
+    url = reverse("conversations:detail", args=[conversation_id]) if conversation_id else reverse("conversations:new")
+    return _answer(request, redirect(url), {"revision": saved.revision, "is_kept": saved.is_kept})
 
 
 @login_required
@@ -101,26 +160,29 @@ def retry(request: SignedInRequest, message_id: UUID) -> HttpResponse:
 def show_footer(request: SignedInRequest, message_id: UUID) -> HttpResponse:
     """What stands under a reply that has ended."""
     message = queries.get_message(user=request.user, message_id=message_id)
+    queries.attach_siblings([message])
     return render(request, "conversations/_footer.html", {"message": message})
 
 
 @login_required
 @require_GET
 def show_turn(request: SignedInRequest, conversation_id: UUID, message_id: UUID) -> HttpResponse:
-    """A reply that started elsewhere, with the message it answers."""
+    """A reply that started elsewhere, with the message it answers. Nothing (204) when it is on a branch that is not shown."""
     reply = queries.get_message(user=request.user, message_id=message_id)
     if reply.conversation_id != conversation_id:
         raise MessageNotFound
-    turns = [reply.parent, reply] if reply.parent else [reply]
-    return render(request, "conversations/_turns.html", {"turns": turns})
+    thread = pages.find_started(conversation=reply.conversation, reply=reply)
+    if thread is None:
+        return HttpResponse(status=204)
+    return render(request, "conversations/_turns.html", {"thread": thread})
 
 
 @login_required
 @require_GET
 def list_earlier(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
     conversation = queries.get_conversation(user=request.user, conversation_id=conversation_id)
-    path = queries.list_path(conversation=conversation, before=_read_before(request))
-    return render(request, "conversations/_path.html", {"conversation": conversation, "path": path})
+    thread = pages.build_thread(conversation=conversation, before=_read_before(request))
+    return render(request, "conversations/_path.html", {"conversation": conversation, "thread": thread})
 
 
 @login_required
@@ -190,8 +252,13 @@ def _render_new(request: SignedInRequest, *, status: int = 200, error: str = "",
     return _render(request, "conversations/new.html", {**page, "error": error}, status=status)
 
 
-def _render_turns(request: HttpRequest, messages: list[Message]) -> str:
-    return render_to_string("conversations/_turns.html", {"turns": messages}, request)
+def _show_answered(request: HttpRequest, reply: Message, *, with_message: bool = True) -> HttpResponse:
+    """202 with what is new on the page as HTML for scripts, the whole page for people."""
+    if not _wants_json(request):
+        return redirect("conversations:detail", reply.conversation_id)
+    thread = pages.build_answered(reply=reply, with_message=with_message)
+    html = render_to_string("conversations/_turns.html", {"thread": thread}, request)
+    return JsonResponse({"message": reply.parent_id, "reply": reply.id, "html": html}, status=202)
 
 
 def _refuse_new(request: SignedInRequest, error: ChatboxError) -> HttpResponse:
@@ -223,9 +290,9 @@ def _read_time(value: str) -> datetime | None:
     """`+` in a query string may arrive as a space."""
     try:
         moment = parse_datetime(value.replace(" ", "+"))
-    except ValueError:
+        return moment.astimezone(UTC) if moment and timezone.is_aware(moment) else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment and timezone.is_aware(moment) else None
 
 
 def _get_own_address(request: HttpRequest) -> str:

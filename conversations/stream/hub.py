@@ -84,8 +84,11 @@ class Hub:
             await asyncio.sleep(RETRY_S)
 
     async def _hear(self, pubsub: PubSub) -> None:
-        await pubsub.subscribe(CONTROL_CHANNEL, *self._listeners)
+        """Who joined before the line was there is subscribed here; who joins afterwards subscribes by itself."""
+        await pubsub.subscribe(CONTROL_CHANNEL)
         self._pubsub, self.is_live = pubsub, True
+        if self._listeners:
+            await pubsub.subscribe(*self._listeners)
         self._mark_all_lost()  # what was rung while nobody heard
         while True:
             message = await pubsub.get_message(timeout=10)

@@ -30,11 +30,13 @@ export function goToLogin() {
 /**
  * @param {string} url
  * @param {FormData} data  with the form's CSRF token
+ * @param {RequestInit} [options]
  * @returns {Promise<Done | Refused>}
  */
-export async function post(url, data) {
+export async function post(url, data, options = {}) {
   try {
-    const response = await request(url, { method: "POST", body: new URLSearchParams(/** @type {any} */ (data)) });
+    const body = new URLSearchParams(/** @type {any} */ (data));
+    const response = await request(url, { method: "POST", body, ...options });
     const answer = await response.json();
     return response.ok ? { ok: true, data: answer } : { ok: false, ...answer.error };
   } catch {

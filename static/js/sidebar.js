@@ -1,9 +1,8 @@
 /** The list of chats: the menu of a row, renaming in place, deleting after a question. */
 
 import { post, urls } from "./http.js";
+import { placeUnder } from "./menus.js";
 
-const GAP_PX = 4;
-const MARGIN_PX = 8;
 const TITLE_CHARACTERS = 80;
 
 /** @param {HTMLElement} list */
@@ -54,17 +53,6 @@ export function openSidebar(list) {
 
 /** @param {HTMLElement} row @returns {HTMLAnchorElement} */
 const getLink = (row) => /** @type {HTMLAnchorElement} */ (row.querySelector("a"));
-
-/** Below its button, or above where there is no room. @param {HTMLElement} menu @param {Element} button */
-function placeUnder(menu, button) {
-  menu.classList.add("placed");
-  const { top, bottom, left } = button.getBoundingClientRect();
-  const below = bottom + GAP_PX;
-  const fits = below + menu.offsetHeight + MARGIN_PX <= innerHeight;
-  const furthest = innerWidth - menu.offsetWidth - MARGIN_PX;
-  menu.style.setProperty("--top", `${fits ? below : top - GAP_PX - menu.offsetHeight}px`);
-  menu.style.setProperty("--left", `${Math.min(left, furthest)}px`);
-}
 
 /** Enter keeps, Escape forgets. @param {HTMLElement} row @param {string} token */
 function editTitle(row, token) {

@@ -1,6 +1,7 @@
 /** What every page with a sidebar needs: theme, sidebar, menus, copying, and leaving cleanly. */
 
 import { goToLogin } from "./http.js";
+import { openPicker } from "./picker.js";
 import { openSidebar } from "./sidebar.js";
 
 const YEAR_S = 31_536_000;
@@ -72,9 +73,9 @@ async function copyFor(button) {
   }, COPIED_MS);
 }
 
-/** The drafts of whoever leaves are nobody else's business. */
+/** The drafts of whoever leaves are nobody else's business: on this device; the server keeps them for their owner. */
 function forgetDrafts() {
-  /** @type {HTMLTextAreaElement} */ (document.getElementById("text")).value = ""; // or it would be saved on the way out
+  document.dispatchEvent(new Event("chat:leaving")); // or the text would be kept again on the way out
   for (const name of Object.keys(localStorage)) if (name.startsWith("draft:")) localStorage.removeItem(name);
 }
 
@@ -118,20 +119,6 @@ document.getElementById("themes")?.addEventListener("submit", (event) => {
   setTheme(/** @type {HTMLButtonElement} */ (event.submitter).value);
 });
 
-document.getElementById("picker")?.addEventListener("change", (event) => {
-  const chosen = /** @type {HTMLInputElement} */ (event.target);
-  const summary = /** @type {HTMLElement} */ (document.querySelector("#picker summary"));
-  /** @type {HTMLElement} */ (summary.querySelector("[data-chosen]")).textContent = chosen.dataset.label ?? "";
-  /** @type {HTMLElement} */ (summary.querySelector("[data-demo]")).hidden = !("isDemo" in chosen.dataset);
-  summary.setAttribute("aria-label", `Model: ${chosen.dataset.label}`);
-});
-
-/** A pointer chooses and closes; arrow keys walk through the models first. */
-document.getElementById("picker")?.addEventListener("click", (event) => {
-  const isPointer = event.detail > 0;
-  if (isPointer && /** @type {HTMLElement} */ (event.target).closest("label")) setTimeout(closeMenus);
-});
-
 document.querySelector("[data-sign-out]")?.addEventListener("submit", forgetDrafts);
 
 document.body.addEventListener("htmx:beforeSwap", (event) => {
@@ -143,3 +130,5 @@ document.body.addEventListener("htmx:beforeSwap", (event) => {
 
 remember("tz", Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
 openSidebar(/** @type {HTMLElement} */ (document.getElementById("chats")));
+const picker = document.getElementById("picker");
+if (picker) openPicker(picker);

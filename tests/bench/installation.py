@@ -13,7 +13,7 @@ import psutil
 from tests.journeys.product import Product
 
 # Whose CPU a token costs. The job worker stands apart: what it does goes by the clock, not by tokens.
-SERVING = {"web": r"daphne", "worker": r"-Q replies", "valkey": r"valkey", "postgres": r"bin/postgres"}
+SERVING = {"web": r"ops\.door", "worker": r"-Q replies", "valkey": r"valkey", "postgres": r"bin/postgres"}
 APART = {"jobs": r"-Q default,ops"}
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
 
 from accounts import tokens
 from accounts.models import User
@@ -24,6 +25,8 @@ DOORS = {
     "messages/{reply}": ["get"],
     "messages/{reply}/stop": ["post"],
     "messages/{reply}/regenerate": ["post"],
+    "messages/{reply}/continue": ["post"],
+    "messages/{reply}/select": ["post"],
     "messages/{message}/edit": ["post"],
     "messages/{reply}/events": ["get"],
 }
@@ -112,6 +115,46 @@ def test_running_reply_refuses_another_message(fake: FakeProvider) -> None:
     assert answered.json()["error"] == answered.json()["error"] | {"code": "reply_running", "retryable": True}
 
 
+def test_message_may_wait_for_the_running_reply(fake: FakeProvider) -> None:
+    sent = send(fake)
+    client = make_client(sent.message.conversation.owner)
+    body = {"text": "More", "when_running": "queue"}
+    answered = call(client, "post", f"conversations/{sent.message.conversation_id}/messages", body)
+    assert answered.status_code == 202
+    assert (answered.json()["message"]["parent"], answered.json()["reply"]["state"]) == (str(sent.reply.id), "queued")
+    assert call(client, "post", f"messages/{answered.json()['reply']['id']}/stop").status_code == 202
+    messages = call(client, "get", f"conversations/{sent.message.conversation_id}/messages").json()["messages"]
+    assert [message["id"] for message in messages] == [str(sent.message.id), str(sent.reply.id)]
+
+
+def test_several_models_answer_at_once_and_one_is_selected(fake: FakeProvider) -> None:
+    first = answer(fake)
+    client = make_client(first.conversation.owner)
+    provider = first.model.provider if first.model else None
+    ids = [str(first.model_id), str(make_model(fake, provider=provider, name="other").id)]
+    path = f"conversations/{first.conversation_id}/messages"
+    sent = call(client, "post", path, {"text": "Both?", "models": ids}).json()
+    assert sent["replies"][0] == sent["reply"]
+    assert len(sent["replies"]) == 2
+    selected = call(client, "post", f"messages/{sent['replies'][1]['id']}/select")
+    assert selected.status_code == 200
+    assert selected.json() == call(client, "get", path).json()
+    newest = selected.json()["messages"][-1]
+    assert (newest["id"], newest["siblings"]) == (sent["replies"][1]["id"], {"position": 2, "count": 2})
+    assert "siblings" not in call(client, "get", f"messages/{newest['id']}").json()
+
+
+def test_stopped_reply_is_continued_and_a_whole_one_is_not(fake: FakeProvider) -> None:
+    reply = answer(fake)
+    client = make_client(reply.conversation.owner)
+    refused = call(client, "post", f"messages/{reply.id}/continue")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "reply_complete")
+    Message.objects.filter(id=reply.id).update(state=State.STOPPED)
+    continued = call(client, "post", f"messages/{reply.id}/continue")
+    assert continued.status_code == 202
+    assert continued.json()["reply"] == continued.json()["reply"] | {"text": reply.text, "state": "queued"}
+
+
 def test_stop_rename_delete(fake: FakeProvider) -> None:
     sent = send(fake)
     client = make_client(sent.message.conversation.owner)
@@ -137,6 +180,10 @@ def test_stop_rename_delete(fake: FakeProvider) -> None:
         {"text": "ok", "model": "nope"},
         {"text": "ok", "parent": 1e308},
         {"text": "ok", "role": "system"},
+        {"text": "ok", "models": "all"},
+        {"text": "ok", "models": ["nope"]},
+        {"text": "ok", "models": [f"11111111-1111-4111-8111-11111111111{n}" for n in range(5)]},
+        {"text": "ok", "when_running": "whenever"},
         [],
         "text",
     ],
@@ -171,9 +218,10 @@ def test_list_shows_only_ones_own_and_refuses_nonsense(fake: FakeProvider) -> No
 
 def test_events_carry_the_text_from_a_cursor(fake: FakeProvider) -> None:
     reply = answer(fake)
+    user = reply.conversation.owner
 
     async def collect() -> list[Any]:
-        return [json.loads(event.removeprefix("data: ")) async for event in api.stream_events(reply, at=10)]
+        return [json.loads(event.removeprefix("data: ")) async for event in api.stream_events(reply, at=10, user=user)]
 
     delta, finished = runtime.run(collect())
     assert (delta["at"], delta["text"]) == (10, reply.text[10:])
@@ -197,3 +245,39 @@ def test_cost_of_a_send_does_not_grow(fake: FakeProvider) -> None:
         counts.append(len(queries))
         Message.objects.filter(id=sent.json()["reply"]["id"]).update(state=State.DONE)
     assert counts[0] == counts[1] <= 20
+
+
+def test_events_end_for_a_reader_who_was_switched_off(fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "RECHECK_S", 0)
+    sent = send(fake)
+    user = sent.message.conversation.owner
+    User.objects.update(is_active=False)
+
+    async def collect() -> int:
+        return len([event async for event in api.stream_events(sent.reply, at=0, user=user)])
+
+    sent.reply.refresh_from_db()
+    Message.objects.filter(id=sent.reply.id).update(text="Hello")
+    assert runtime.run(collect()) == 1
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59", "nonsense"])
+def test_times_beyond_the_calendar_are_refused(moment: str) -> None:
+    assert call(make_client(make_user()), "get", f"conversations?before={moment}").status_code == 400
+
+
+def test_one_person_cannot_take_all_places(fake: FakeProvider, settings: Settings) -> None:
+    settings.REPLIES_AT_ONCE = 2
+    user, model = make_user(), make_model(fake)
+    client = make_client(user)
+    statuses = []
+    for _ in range(3):
+        conversation = call(client, "post", "conversations", {"model": str(model.id)}).json()
+        statuses.append(call(client, "post", f"conversations/{conversation['id']}/messages", {"text": "Hi"}).status_code)
+    assert statuses == [202, 202, 429]
+    assert Message.objects.filter(role="assistant").count() == 2
+
+
+def test_schema_is_for_those_who_are_signed_in() -> None:
+    assert call(Client(), "get", "schema").status_code == 401
+    assert call(make_client(make_user()), "get", "schema").status_code == 200

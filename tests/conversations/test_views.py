@@ -9,14 +9,17 @@ from uuid import uuid4
 
 import html5lib
 import pytest
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import User
-from conversations import services, urls
-from conversations.models import Author, Conversation, Message, State
+from conversations import drafts, services, urls
+from conversations.models import Author, Conversation, Draft, Message, State
 from conversations.templatetags.chat import get_age_label
 from providers.models import ChatModel
 from tests.fake_provider import FakeProvider, make_model
@@ -40,9 +43,9 @@ def alice() -> User:
 
 @pytest.fixture
 def chat(alice: User, model: ChatModel) -> Conversation:
-    """A message of alice's and its ended reply."""
+    """A message of alice's and its reply, cut at the model's limit."""
     sent = services.start_conversation(user=alice, text="What is a lease?", model_id=model.id)
-    end(sent.reply)
+    end(sent.reply, finish_reason="length")
     return Conversation.objects.get()
 
 
@@ -62,13 +65,14 @@ def sign_in(user: User, **options: Any) -> Client:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`status`: what its owner gets. `own`: the address names something that belongs to somebody."""
+    """`status`: what its owner gets. `own`: the address names something of somebody's; `of_user`: a message a user wrote."""
 
     method: str
     status: int
     own: bool = True
     data: dict[str, str] = field(default_factory=dict)
     other_method: str = ""
+    of_user: bool = False
 
 
 DOORS: dict[str, Door] = {
@@ -77,7 +81,12 @@ DOORS: dict[str, Door] = {
     "theme": Door("post", 302, own=False, data={"theme": "dark"}, other_method="get"),
     "footer": Door("get", 200, other_method="post"),
     "stop": Door("post", 302, other_method="get"),
-    "retry": Door("post", 302, other_method="get"),
+    "retry": Door("post", 302, other_method="put"),
+    "edit": Door("post", 302, data={"text": "In other words"}, other_method="put", of_user=True),
+    "continue": Door("post", 302, other_method="get"),
+    "select": Door("post", 302, other_method="get"),
+    "draft": Door("post", 302, data={"text": "Not yet", "revision": "1"}, other_method="get"),
+    "draft_new": Door("post", 302, own=False, data={"text": "Not yet", "revision": "1"}, other_method="get"),
     "detail": Door("get", 200, other_method="post"),
     "send": Door("post", 302, data={"text": "And then?"}, other_method="get"),
     "earlier": Door("get", 200, other_method="post"),
@@ -89,7 +98,7 @@ DOORS: dict[str, Door] = {
 
 def get_url(name: str) -> str:
     reply = get_reply()
-    known = {"conversation_id": reply.conversation_id, "message_id": reply.id}
+    known = {"conversation_id": reply.conversation_id, "message_id": reply.parent_id if DOORS[name].of_user else reply.id}
     pattern = next(pattern for pattern in urls.urlpatterns if pattern.name == name)
     return reverse(f"conversations:{name}", kwargs={key: known[key] for key in pattern.pattern.converters})
 
@@ -111,7 +120,7 @@ def read(response: Page) -> str:
 
 def take_state() -> list[Any]:
     """Everything of conversations that somebody could have changed."""
-    return [list(Conversation.objects.order_by("id").values()), list(Message.objects.order_by("id").values())]
+    return [list(kind.objects.order_by("pk").values()) for kind in (Conversation, Message, Draft)]
 
 
 def test_every_door_is_in_the_table() -> None:
@@ -193,7 +202,8 @@ class TestSend:
         assert first["reply"] == second["reply"]
         assert Message.objects.filter(text="And then?").count() == 1
 
-    def test_while_a_reply_runs_the_text_is_kept(self, alice: User, chat: Conversation) -> None:
+    def test_while_a_reply_runs_the_text_is_kept(self, alice: User, chat: Conversation, settings: Settings) -> None:
+        settings.QUEUE_WHILE_RUNNING = False
         url, client = reverse("conversations:send", args=[chat.id]), sign_in(alice)
         client.post(url, {"text": "First"})
 
@@ -204,7 +214,8 @@ class TestSend:
         assert "Second &lt;b&gt;</textarea>" in read(response)
         assert not Message.objects.filter(text__startswith="Second").exists()
 
-    def test_script_gets_the_error_in_its_shape(self, alice: User, chat: Conversation) -> None:
+    def test_script_gets_the_error_in_its_shape(self, alice: User, chat: Conversation, settings: Settings) -> None:
+        settings.QUEUE_WHILE_RUNNING = False
         url, client = reverse("conversations:send", args=[chat.id]), sign_in(alice)
         client.post(url, {"text": "First"})
 
@@ -282,7 +293,7 @@ class TestFooter:
         page = read(sign_in(alice).get(get_url("footer")))
 
         assert words in page
-        assert "data-retry" in page
+        assert reverse("conversations:retry", args=[get_reply().id]) in page
 
     def test_what_a_retry_cannot_help_offers_none(self, alice: User, chat: Conversation) -> None:
         end(get_reply(), state=State.FAILED, text="", error_message="Refused.", is_error_retryable=False)
@@ -445,7 +456,7 @@ def list_inline(page: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["new", "detail", "rename", "delete", "footer", "turn", "earlier"])
+@pytest.mark.parametrize("name", ["new", "detail", "rename", "delete", "footer", "turn", "earlier", "edit", "retry"])
 def test_text_of_people_and_models_is_never_markup(name: str, alice: User, model: ChatModel) -> None:
     ChatModel.objects.update(label=NASTY, description=NASTY)
     User.objects.update(name=NASTY)
@@ -476,3 +487,191 @@ def test_reply_is_rendered_block_by_block(alice: User, chat: Conversation) -> No
     assert page.count('<div class="blk">') == 2
     assert "<strong>bold</strong>" in page
     assert json.dumps("One **bold**")[1:-1] in page  # what the copy button copies
+
+
+class TestBranches:
+    @pytest.fixture
+    def branched(self, alice: User, chat: Conversation) -> Message:
+        """The first of two replies to one message; the second is shown."""
+        first = get_reply()
+        end(services.regenerate_reply(user=alice, message_id=first.id), text="Another answer.")
+        return first
+
+    def test_forms_lead_to_the_neighbours(self, alice: User, branched: Message) -> None:
+        page = read(sign_in(alice).get(get_url("detail")))
+
+        assert f'action="{reverse("conversations:select", args=[branched.id])}"' in page
+        assert "<span>2 / 2</span>" in page
+
+    def test_without_scripts_the_other_branch_is_shown(self, alice: User, branched: Message) -> None:
+        client = sign_in(alice)
+
+        page = read(client.post(reverse("conversations:select", args=[branched.id]), follow=True))
+
+        assert f'id="m-{branched.id}"' in page
+        assert "<span>1 / 2</span>" in page
+        assert "Another answer." not in page
+
+    def test_script_gets_the_thread(self, alice: User, branched: Message) -> None:
+        answer = sign_in(alice).post(reverse("conversations:select", args=[branched.id]), headers=JSON).json()
+
+        assert list_turns(answer["html"]) == [f"m-{branched.parent_id}", f"m-{branched.id}"]
+
+    def test_footer_of_an_ended_reply_has_them_too(self, alice: User, branched: Message) -> None:
+        url = reverse("conversations:footer", args=[branched.id])
+
+        assert "<span>1 / 2</span>" in read(sign_in(alice).get(url))
+
+    def test_reply_on_a_branch_that_is_not_shown_is_no_news(self, alice: User, chat: Conversation, branched: Message) -> None:
+        url = reverse("conversations:turn", args=[chat.id, branched.id])
+
+        assert (sign_in(alice).get(url).status_code, sign_in(alice).get(get_url("turn")).status_code) == (204, 200)
+
+
+class TestEdit:
+    def test_page_has_the_text(self, alice: User, chat: Conversation) -> None:
+        assert "What is a lease?</textarea>" in read(sign_in(alice).get(get_url("edit")))
+
+    def test_script_gets_the_new_turns(self, alice: User, chat: Conversation) -> None:
+        answer = sign_in(alice).post(get_url("edit"), {"text": "Which lease?"}, headers=JSON).json()
+
+        assert "Which lease?" in answer["html"]
+        assert "<span>2 / 2</span>" in answer["html"]
+
+    def test_refused_text_stays_on_the_page(self, alice: User, chat: Conversation) -> None:
+        response = sign_in(alice).post(get_url("edit"), {"text": " x" * 40_000})
+
+        assert response.status_code == 422
+        assert "at most 64,000" in read(response)
+        assert " x x</textarea>" in read(response)
+
+    def test_reply_cannot_be_edited_nor_a_message_written_again(self, alice: User, chat: Conversation) -> None:
+        reply, client = get_reply(), sign_in(alice)
+
+        assert client.get(reverse("conversations:edit", args=[reply.id])).status_code == 404
+        assert client.get(reverse("conversations:retry", args=[reply.parent_id])).status_code == 404
+
+
+class TestContinue:
+    @pytest.mark.parametrize(
+        ("state", "text", "is_offered"),
+        [(State.STOPPED, "So", True), (State.INTERRUPTED, "So", True), (State.STOPPED, "", False), (State.DONE, "So", False)],
+    )
+    def test_is_offered_where_it_helps(
+        self, state: State, text: str, is_offered: bool, alice: User, chat: Conversation
+    ) -> None:
+        end(get_reply(), state=state, text=text, finish_reason="stop")
+
+        assert (get_url("continue") in read(sign_in(alice).get(get_url("footer")))) is is_offered
+
+    def test_new_reply_shows_the_old_text_at_once(self, alice: User, chat: Conversation) -> None:
+        answer = sign_in(alice).post(get_url("continue"), headers=JSON).json()
+
+        assert "<strong>promise</strong>" in answer["html"]
+        assert 'data-state="queued"' in answer["html"]
+
+    def test_whole_reply_says_that_there_is_nothing_to_continue(self, alice: User, chat: Conversation) -> None:
+        end(get_reply(), finish_reason="stop")
+
+        answer = sign_in(alice).post(get_url("continue"), headers=JSON)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "reply_complete")
+
+
+class TestSeveralModels:
+    @pytest.fixture
+    def second(self, model: ChatModel) -> ChatModel:
+        return ChatModel.objects.create(provider=model.provider, name="second", label="Second")
+
+    def test_replies_stand_side_by_side_until_one_is_used(
+        self, alice: User, chat: Conversation, model: ChatModel, second: ChatModel
+    ) -> None:
+        client = sign_in(alice)
+        data = {"text": "Both?", "model": str(model.id), "models": [str(second.id)]}
+        answer = client.post(reverse("conversations:send", args=[chat.id]), data, headers=JSON).json()
+        replies = list(Message.objects.filter(parent=answer["message"]).order_by("sequence"))
+        for html in (answer["html"], read(client.get(get_url("detail"))), read(client.get(get_url("turn")))):
+            assert f'id="g-{answer["message"]}"' in html
+            assert all(f'data-reply="{reply.id}"' in html for reply in replies)
+        for reply in replies:
+            end(reply)
+
+        page = read(client.post(reverse("conversations:select", args=[replies[1].id]), follow=True))
+
+        assert "Use this one" not in page
+        assert f'data-reply="{replies[1].id}"' in page
+        assert f'data-reply="{replies[0].id}"' not in page
+
+    def test_first_message_may_ask_several_too(self, alice: User, model: ChatModel, second: ChatModel) -> None:
+        sign_in(alice).post(reverse("conversations:new"), {"text": "Both?", "models": [str(model.id), str(second.id)]})
+
+        assert Message.objects.filter(role=Author.ASSISTANT).count() == 2
+
+    @pytest.mark.parametrize("models", [["nonsense"], [str(uuid4())]])
+    def test_unknown_model_is_refused(self, models: list[str], alice: User, chat: Conversation) -> None:
+        data = {"text": "Both?", "models": models}
+
+        answer = sign_in(alice).post(reverse("conversations:send", args=[chat.id]), data, headers=JSON)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "model_unavailable")
+
+    def test_picker_offers_it_only_where_there_is_a_choice(self, alice: User, model: ChatModel) -> None:
+        client = sign_in(alice)
+        assert 'name="models"' not in read(client.get(reverse("conversations:new")))
+        ChatModel.objects.create(provider=model.provider, name="second")
+        assert read(client.get(reverse("conversations:new"))).count('name="models"') == 2
+
+
+class TestQueue:
+    @pytest.fixture
+    def waiting(self, alice: User, chat: Conversation) -> Message:
+        """A reply that waits for one which is being written."""
+        for text in ("First", "Second"):
+            sign_in(alice).post(reverse("conversations:send", args=[chat.id]), {"text": text})
+        return get_reply()
+
+    def test_is_marked_and_stop_is_for_the_one_being_written(self, alice: User, waiting: Message) -> None:
+        page = read(sign_in(alice).get(get_url("detail")))
+        assert waiting.parent
+
+        assert page.count("data-waiting>") == 1
+        assert f'data-after="{waiting.parent.parent_id}"' in page
+        assert f'action="{reverse("conversations:stop", args=[waiting.parent.parent_id])}" hidden' in page
+
+    def test_script_hears_that_it_is_withdrawn(self, alice: User, waiting: Message) -> None:
+        answer = sign_in(alice).post(reverse("conversations:stop", args=[waiting.id]), headers=JSON)
+
+        assert answer.json() == {"withdrawn": True}
+        assert not Draft.objects.exclude(text="").exists()
+        assert f"m-{waiting.id}" not in read(sign_in(alice).get(get_url("detail")))
+
+    def test_without_scripts_its_text_is_back_in_the_box(self, alice: User, chat: Conversation, waiting: Message) -> None:
+        drafts.save_draft(user=alice, conversation_id=chat.id, text="Third", revision=9)
+
+        page = read(sign_in(alice).post(reverse("conversations:stop", args=[waiting.id]), follow=True))
+
+        assert "Second\n\nThird</textarea>" in page
+
+
+def test_opening_costs_the_same_at_10_and_at_1000_messages(alice: User, model: ChatModel) -> None:
+    counts = []
+    for length in (10, 1_000):
+        chat = services.create_conversation(user=alice, model_id=model.id)
+        chain = [
+            Message(conversation=chat, sequence=number, role=Author.USER if number % 2 else Author.ASSISTANT, text="x")
+            for number in range(1, length + 1)
+        ]
+        for message, parent in zip(chain[1:], chain, strict=False):
+            message.parent = parent
+        Message.objects.bulk_create(chain)
+        Conversation.objects.filter(id=chat.id).update(active_leaf=chain[-1], message_count=length)
+        client = sign_in(alice)
+        with CaptureQueriesContext(connection) as queries:
+            page = read(client.get(reverse("conversations:detail", args=[chat.id])))
+        assert f"m-{chain[-1].id}" in page
+        counts.append(len(queries))
+    assert counts[0] == counts[1] <= 10
+
+
+def list_turns(page: str) -> list[str]:
+    return [element.get("id") for element in find_all(page) if element.get("id", "").startswith("m-")]

@@ -142,7 +142,7 @@ class Rig:
 
     def find_all(self, name: str) -> list[psutil.Process]:
         """The processes of a program: `replies`, `jobs`, `web`. There should be one."""
-        word = {"replies": "replies@", "jobs": "jobs@", "web": "daphne"}[name]
+        word = {"replies": "replies@", "jobs": "jobs@", "web": "ops.door"}[name]
         family = psutil.Process(self.product.process.pid).children(recursive=True) if self.product.process else []
         return [process for process in family if any(part.startswith(word) for part in read_command(process))]
 

@@ -39,7 +39,7 @@ def test_admin_adds_a_provider_and_chats_with_it(page: Page, product: Product, s
     page.locator("[name=allow_private_address]").check()
     page.locator("[name=new_key]").fill(KEY)
     page.locator("[name=_continue]").click()
-    page.get_by_role("link", name="List models").click()
+    page.get_by_role("button", name="List models").click()
     page.get_by_role("checkbox").first.check()
     page.get_by_role("button", name="Offer these models").click()
     expect(page.locator(".messagelist")).to_be_visible()

@@ -16,7 +16,7 @@ def assert_healthy(product: Product) -> None:
 def test_killed_web_server_costs_nothing(page: Page, product: Product) -> None:
     ask(page, LONG)
     before = wait_for_text(page)
-    product.find(r"daphne").send_signal(signal.SIGKILL)
+    product.find(r"ops\.door").send_signal(signal.SIGKILL)
     wait_for_state(page, "done")
     text = read_reply(page)
     assert text.startswith(before[:-20])

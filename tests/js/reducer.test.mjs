@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyOps, findLive, isWriting, reduce, start } from "../../static/js/chat/reducer.js";
+import { applyOps } from "../../static/js/chat/ops.js";
+import { isWaiting, listLive, reduce, start } from "../../static/js/chat/reducer.js";
+import { isWriting } from "../../static/js/chat/reply.js";
 import { getDelayMs } from "../../static/js/chat/socket.js";
 
 const placed = (reply, state = "queued", isEmpty = true) => ({ type: "page.placed", reply, state, isEmpty });
@@ -147,8 +149,8 @@ test("a reply that ended before it was placed gets its footer", () => {
 });
 
 test("Stop is for a reply that is on the page and being written", () => {
-  assert.equal(findLive(play([placed("a", "done"), placed("b")]).state), "b");
-  assert.equal(findLive(play([placed("a", "done"), started("b")]).state), null);
+  assert.deepEqual(listLive(play([placed("a", "done"), placed("b")]).state), ["b"]);
+  assert.deepEqual(listLive(play([placed("a", "done"), started("b")]).state), []);
 });
 
 test("unknown frames are ignored and the state is never changed in place", () => {
@@ -205,3 +207,48 @@ function createRandom(seed) {
     return Math.floor((state / 4294967296) * limit);
   };
 }
+
+test("a message sent while a reply runs waits for that reply's end", () => {
+  const waiting = { ...placed("b"), after: "a" };
+  const before = play([placed("a", "streaming"), waiting, started("b")]).state;
+  assert.equal(isWaiting(before, "b"), true);
+  assert.deepEqual(listLive(before), ["a"]);
+  const after = reduce(before, finished("a", 0));
+  assert.equal(isWaiting(after.state, "b"), false);
+  assert.deepEqual(listLive(after.state), ["b"]);
+  assert.deepEqual(list(after.effects, "state").map((effect) => effect.reply), ["a", "b"]);
+});
+
+test("the end that comes by a snapshot lets the next one begin too", () => {
+  const before = play([placed("a", "streaming"), { ...placed("b"), after: "a" }]).state;
+  const { state, effects } = reduce(before, snapshot("a", "all", { state: "done" }));
+  assert.equal(isWaiting(state, "b"), false);
+  assert.ok(list(effects, "state").some((effect) => effect.reply === "b"));
+});
+
+test("replies side by side are all being written, and all can be stopped", () => {
+  const { state } = play([placed("a"), placed("b"), delta("b", 0, "Hi", [["set", 0, 0, "Hi"]])]);
+  assert.deepEqual(listLive(state), ["a", "b"]);
+  assert.deepEqual(state.replies.b.blocks, ["Hi"]);
+});
+
+test("a reply of another branch grows unseen and is whole when it is shown again", () => {
+  const aside = { type: "page.aside", reply: "r" };
+  const text = delta("r", 0, "abc", [["set", 0, 0, "abc"]]);
+  const hidden = play([placed("r"), aside, text, finished("r", 3)]);
+  assert.deepEqual(listLive(hidden.state), []);
+  assert.equal(list(hidden.effects, "footer").length, 0);
+  const { effects } = reduce(play([placed("r"), aside, text]).state, placed("r"));
+  assert.deepEqual(list(effects, "paint"), [{ do: "paint", reply: "r", changed: "all" }]);
+});
+
+test("a reply known to be on another branch is not fetched after a send", () => {
+  const events = [started("x"), { type: "page.aside", reply: "x" }, { type: "page.sending" }, placed("r"), { type: "page.sent" }];
+  assert.deepEqual(list(play(events).effects, "place"), [{ do: "place", reply: "x" }]);
+});
+
+test("a continued reply, placed with its old text, asks for all of it when it grows", () => {
+  const { state, effects } = play([placed("r", "queued", false), delta("r", 5, "more", []), snapshot("r", "old and more")]);
+  assert.equal(list(effects, "send").length, 1);
+  assert.deepEqual(state.replies.r.blocks, ["<p>old and more</p>"]);
+});

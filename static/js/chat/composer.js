@@ -1,26 +1,21 @@
 /** The box where people write: keys, height, draft, Send and Stop in one place, and a key that makes a second try harmless. */
 
-const DRAFT_MS = 300;
+import { createDraft } from "./draft.js";
 
 /**
+ * `onRecall`: Up arrow in an empty box.
  * @param {HTMLFormElement} form
- * @param {{draftName: string, onSend: (data: FormData, text: string) => void, onStop: () => void}} options
+ * @param {{draftName: string, onSend: (data: FormData, text: string) => void, onStop?: () => void, onRecall?: () => void}} options
  */
-export function createComposer(form, { draftName, onSend, onStop }) {
+export function createComposer(form, { draftName, onSend, onStop, onRecall }) {
   const box = /** @type {HTMLTextAreaElement} */ (form.elements.namedItem("text"));
   const halt = /** @type {HTMLButtonElement} */ (form.querySelector(".halt"));
   const go = /** @type {HTMLButtonElement} */ (form.querySelector(".go"));
   const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
   const isTouch = matchMedia("(pointer: coarse)").matches;
-  let saving = 0;
-  /** What was sent last, should it have to be sent again. @type {{text: string, model: string, key: string} | null} */
+  const draft = createDraft(form, { name: draftName, read: () => box.value });
+  /** What was sent last, should it have to be sent again. @type {{asked: string, key: string} | null} */
   let last = null;
-
-  function save() {
-    clearTimeout(saving);
-    if (box.value.trim()) localStorage.setItem(draftName, box.value);
-    else localStorage.removeItem(draftName);
-  }
 
   function fit() {
     if (CSS.supports("field-sizing", "content")) return;
@@ -30,15 +25,14 @@ export function createComposer(form, { draftName, onSend, onStop }) {
 
   function getData() {
     const data = new FormData(form);
-    const text = box.value;
-    const model = String(data.get("model") ?? "");
-    if (last?.text !== text || last.model !== model) last = { text, model, key: createKey() };
+    const asked = JSON.stringify([box.value, data.get("model"), data.getAll("models")]);
+    if (last?.asked !== asked) last = { asked, key: createKey() };
     data.set("idempotency_key", last.key);
     return data;
   }
 
   function submit() {
-    if (go.disabled || "busy" in form.dataset || !box.value.trim()) return;
+    if (go.disabled || "sending" in form.dataset || !box.value.trim()) return;
     onSend(getData(), box.value);
   }
 
@@ -48,23 +42,29 @@ export function createComposer(form, { draftName, onSend, onStop }) {
   });
   halt.addEventListener("click", (event) => {
     event.preventDefault();
-    onStop();
+    onStop?.();
     box.focus();
   });
   box.addEventListener("input", () => {
     fit();
-    clearTimeout(saving);
-    saving = setTimeout(save, DRAFT_MS);
+    draft.typed();
   });
   box.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowUp" && !box.value && onRecall) {
+      event.preventDefault();
+      return onRecall();
+    }
     const breaksLine = event.shiftKey || (isTouch && !event.ctrlKey && !event.metaKey);
     if (event.key !== "Enter" || event.isComposing || breaksLine) return;
     event.preventDefault();
     submit();
   });
-  addEventListener("pagehide", save);
 
-  box.value ||= localStorage.getItem(draftName) ?? "";
+  const copy = draft.find();
+  if (copy && copy !== box.value) {
+    box.value = copy;
+    draft.typed();
+  }
   fit();
   if (!isTouch) box.focus({ preventScroll: true });
   box.setSelectionRange(box.value.length, box.value.length);
@@ -76,12 +76,13 @@ export function createComposer(form, { draftName, onSend, onStop }) {
     fill(text) {
       box.value = text;
       fit();
-      save();
+      draft.typed();
       box.focus();
     },
 
     /** Emptied while the message is on its way; the draft stays until it has arrived. */
     empty() {
+      draft.hold();
       box.value = "";
       fit();
       box.focus();
@@ -90,14 +91,14 @@ export function createComposer(form, { draftName, onSend, onStop }) {
     /** The message has arrived. */
     arrived() {
       last = null;
-      save();
+      draft.sent();
     },
 
     /** Nothing is lost: the text comes back, above what was typed meanwhile. @param {string} text @param {string} reason */
     giveBack(text, reason) {
       box.value = [text, box.value].filter(Boolean).join("\n\n");
       fit();
-      save();
+      draft.typed();
       this.refuse(reason);
     },
 
@@ -107,10 +108,15 @@ export function createComposer(form, { draftName, onSend, onStop }) {
       refusal.hidden = !reason;
     },
 
-    /** Stop stands where Send was. @param {boolean} isBusy @param {boolean} mayStop */
-    setBusy(isBusy, mayStop) {
+    /**
+     * Stop stands where Send was, until something is typed: that is sent to wait for its turn.
+     * @param {{isBusy: boolean, mayStop?: boolean, isSending?: boolean}} now
+     */
+    setBusy({ isBusy, mayStop = false, isSending = false }) {
       const hadFocus = form.contains(document.activeElement) && document.activeElement !== box;
       form.toggleAttribute("data-busy", isBusy);
+      form.toggleAttribute("data-sending", isSending);
+      go.title = isBusy ? "Send when the reply has ended" : "Send";
       halt.disabled = !mayStop;
       if (hadFocus) box.focus();
     },

@@ -1,27 +1,33 @@
 /**
  * What the page knows of its replies. Pure: `reduce(state, event)` gives the next state and what has to be done about it.
  * Events are the frames of the socket and a few of the page's own. A reply's text only grows, so a delta is applied only
- * when it starts where we are; anything else asks the server for a snapshot.
+ * when it starts where we are; anything else asks the server for a snapshot. Of replies on other branches the state is kept
+ * too, though nothing of them is shown.
  *
- * @typedef {["set", number, number, string] | ["all", string[]]} Op
- * @typedef {{state: string, text: number | null, reasoning: number | null, thought: string, blocks: string[],
- *   isPlaced: boolean, isResuming: boolean}} Reply  `text`, `reasoning`: characters we have; null when that is not known
+ * @typedef {import("./reply.js").Reply} Reply
  * @typedef {{replies: Record<string, Reply>, sending: number, isLive: boolean}} State
  * @typedef {{do: string, reply?: string, changed?: number[] | "all", frame?: object, title?: string, isLive?: boolean}} Effect
  * @typedef {{state: State, effects: Effect[]}} Step
  */
 
-const LIVE = ["queued", "streaming"];
+import { applyOps } from "./ops.js";
+import { countCharacters, create, isStranger, isWriting } from "./reply.js";
 
 /** @returns {State} */
 export const start = () => ({ replies: {}, sending: 0, isLive: true });
 
-/** @param {Reply | undefined} reply */
-export const isWriting = (reply) => Boolean(reply && LIVE.includes(reply.state));
+/** It is queued until the reply before it has ended. @param {State} state @param {string} id */
+export function isWaiting(state, id) {
+  const { state: word, after } = state.replies[id];
+  return word === "queued" && isWriting(state.replies[after]);
+}
 
-/** The reply being written on this page, if any. @param {State} state */
-export function findLive(state) {
-  return Object.keys(state.replies).find((id) => state.replies[id].isPlaced && isWriting(state.replies[id])) ?? null;
+/** The replies being written on this page. @param {State} state @returns {string[]} */
+export function listLive(state) {
+  return Object.keys(state.replies).filter((id) => {
+    const reply = state.replies[id];
+    return reply.isPlaced && isWriting(reply) && !isWaiting(state, id);
+  });
 }
 
 /**
@@ -37,6 +43,7 @@ export function reduce(state, event) {
 /** @type {Record<string, (state: State, event: any) => Step>} */
 const handlers = {
   "page.placed": place,
+  "page.aside": (state, { reply }) => ({ state: setAside(state, reply), effects: [] }),
   "page.sending": (state) => ({ state: { ...state, sending: state.sending + 1 }, effects: [] }),
   "page.sent": settle,
   "socket.opened": reopen,
@@ -53,22 +60,28 @@ const handlers = {
  * meanwhile is newer, unless that was only that it exists, or the server knows already that it has ended.
  * @returns {Step}
  */
-function place(state, { reply: id, state: word, isEmpty }) {
+function place(state, { reply: id, state: word, isEmpty, after = "" }) {
   const known = state.replies[id];
   const length = isEmpty ? 0 : null;
-  const written = { state: word, text: length, reasoning: length, thought: "", blocks: [], isPlaced: true, isResuming: false };
+  const written = { ...create(word, { text: length, reasoning: length }), isPlaced: true, after };
   if (!known || known.text === null || !isWriting(written)) {
     const reply = { ...written, isResuming: known?.isResuming ?? false };
     return { state: put(state, id, reply), effects: [{ do: "state", reply: id }] };
   }
-  const next = put(state, id, { ...known, isPlaced: true });
+  const next = put(state, id, { ...known, isPlaced: true, isAside: false, after });
   return { state: next, effects: [...paintAll(id), ...(isWriting(known) ? [] : [{ do: "footer", reply: id }])] };
+}
+
+/** Another branch is shown instead. @param {State} state @param {string} id @returns {State} */
+function setAside(state, id) {
+  const known = state.replies[id] ?? create("queued", { text: null, reasoning: null });
+  return put(state, id, { ...known, isPlaced: false, isAside: true });
 }
 
 /** A send has been answered; replies that were first heard of meanwhile and are not its own come from elsewhere. @returns {Step} */
 function settle(state) {
   const next = { ...state, sending: Math.max(0, state.sending - 1) };
-  const strangers = next.sending ? [] : Object.keys(next.replies).filter((id) => !next.replies[id].isPlaced);
+  const strangers = next.sending ? [] : Object.keys(next.replies).filter((id) => isStranger(next.replies[id]));
   return { state: next, effects: strangers.map((reply) => ({ do: "place", reply })) };
 }
 
@@ -81,8 +94,7 @@ function reopen(state) {
 /** @returns {Step} */
 function begin(state, { reply: id }) {
   const known = state.replies[id];
-  if (known && !isWriting(known)) return { state, effects: [] };
-  if (known) return { state: put(state, id, { ...known, state: "streaming" }), effects: [{ do: "state", reply: id }] };
+  if (known) return { state, effects: [] };
   return meet(state, id, { text: 0, reasoning: 0 });
 }
 
@@ -104,19 +116,13 @@ function grow(state, { reply: id, part, at, length, ops, text }) {
 /** @returns {Step} */
 function replace(state, { reply: id, state: word, parts, lengths, html }) {
   const known = state.replies[id];
-  const reply = {
-    state: word,
-    text: lengths.text,
-    reasoning: lengths.reasoning,
-    thought: parts.reasoning,
-    blocks: html,
-    isPlaced: known?.isPlaced ?? false,
-    isResuming: false,
-  };
+  const told = { state: word, ...lengths, thought: parts.reasoning, blocks: html, isResuming: false };
+  const reply = { ...(known ?? create(word, lengths)), ...told };
   const next = put(state, id, reply);
   if (!reply.isPlaced) return { state: next, effects: state.sending || known ? [] : [{ do: "place", reply: id }] };
   const hasEnded = !isWriting(reply) && (!known || isWriting(known));
-  return { state: next, effects: [...paintAll(id), ...(hasEnded ? [{ do: "footer", reply: id }] : [])] };
+  const ending = hasEnded ? [{ do: "footer", reply: id }, ...follow(next, id)] : [];
+  return { state: next, effects: [...paintAll(id), ...ending] };
 }
 
 /** @returns {Step} */
@@ -125,9 +131,14 @@ function finish(state, { reply: id, state: word, length, ops }) {
   if (!known || !isWriting(known)) return { state, effects: [] };
   if (countCharacters(known) !== length) return resume(state, [id]);
   const { blocks, changed } = applyOps(known.blocks, ops ?? []);
+  const next = put(state, id, { ...known, state: word, blocks });
   const effects = [{ do: "paint", reply: id, changed }, { do: "state", reply: id }, { do: "footer", reply: id }];
-  return { state: put(state, id, { ...known, state: word, blocks }), effects: known.isPlaced ? effects : [] };
+  return { state: next, effects: known.isPlaced ? [...effects, ...follow(next, id)] : [] };
 }
+
+/** What waited for this reply begins now. @param {State} state @param {string} id @returns {Effect[]} */
+const follow = (state, id) =>
+  Object.keys(state.replies).flatMap((other) => (state.replies[other].after === id ? [{ do: "state", reply: other }] : []));
 
 /** Finds the lost last delta, the lost end and the lost beginning. @returns {Step} */
 function compare(state, { replies, live }) {
@@ -145,8 +156,7 @@ function compare(state, { replies, live }) {
 
 /** A reply that this page did not ask for, or not yet. @returns {Step} */
 function meet(state, id, { text, reasoning }) {
-  const reply = { state: "streaming", text, reasoning, thought: "", blocks: [], isPlaced: false, isResuming: false };
-  return { state: put(state, id, reply), effects: state.sending ? [] : [{ do: "place", reply: id }] };
+  return { state: put(state, id, create("queued", { text, reasoning })), effects: state.sending ? [] : [{ do: "place", reply: id }] };
 }
 
 /** Asks for a snapshot, once until it comes. @returns {Step} */
@@ -171,28 +181,3 @@ const paintAll = (reply) => [{ do: "paint", reply, changed: "all" }, { do: "thin
 
 /** The first piece of all, and the first of the text after thinking, change more than the text. @returns {Effect[]} */
 const turned = (before, reply) => (before.state === "streaming" && before.text !== 0 ? [] : [{ do: "state", reply }]);
-
-/** Characters of both parts, the reply's cursor; null when it is not known. @param {Reply} reply */
-const countCharacters = ({ text, reasoning }) => (text === null || reasoning === null ? null : text + reasoning);
-
-/**
- * `keep` counts UTF-16 units of the block's last html, so plain `slice` is right.
- * @param {string[]} blocks @param {Op[]} ops
- * @returns {{blocks: string[], changed: number[] | "all"}}
- */
-export function applyOps(blocks, ops) {
-  let next = [...blocks];
-  let isAll = false;
-  const changed = new Set();
-  for (const op of ops) {
-    if (op[0] === "all") {
-      next = [...op[1]];
-      isAll = true;
-      continue;
-    }
-    const [, index, keep, html] = op;
-    next[index] = (next[index] ?? "").slice(0, keep) + html;
-    changed.add(index);
-  }
-  return { blocks: next, changed: isAll ? "all" : [...changed] };
-}

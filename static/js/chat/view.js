@@ -1,5 +1,10 @@
 /** Everything the chat does to the page. Only this file writes to the thread; it decides nothing. */
 
+/**
+ * @typedef {{reply: string, state: string, after: string, isEmpty: boolean}} Placed  a reply's turn as the server wrote it
+ * @typedef {{placed: Placed[], removed: Placed[]}} Change
+ */
+
 const SOON_MS = 4_000;
 
 /** @param {HTMLElement} thread */
@@ -16,33 +21,53 @@ export function createView(thread) {
     find,
 
     /** The replies on the page, as the server wrote them. */
-    listReplies: () => [...thread.querySelectorAll("[data-reply]")].map(describe),
+    listReplies: () => list(thread),
 
     /**
      * Puts turns where they belong: after their parent, in place of whatever followed it.
      * @param {string} html
-     * @returns {ReturnType<typeof describe>[] | null} the replies among them; null when their parent is not on this page
+     * @returns {Change | null} null when their parent is not on this page
      */
     place(html) {
       const turns = parse(html).filter((turn) => !document.getElementById(turn.id));
       const first = turns[0];
-      if (!first) return [];
+      if (!first) return { placed: [], removed: [] };
       const parent = first.dataset.parent ? find(first.dataset.parent) : null;
       if (first.dataset.parent && !parent) return null;
       this.dropSending();
-      for (const later of [...thread.querySelectorAll(".turn")]) {
-        if (!parent || parent.compareDocumentPosition(later) & Node.DOCUMENT_POSITION_FOLLOWING) later.remove();
-      }
+      const removed = this.dropAfter(parent);
+      parent?.closest(".compare")?.replaceWith(parent); // who goes on from one of several has chosen it
       thread.append(...turns);
-      return turns.filter((turn) => turn.dataset.reply).map(describe);
+      return { placed: turns.flatMap(list), removed };
     },
 
-    /** Shows at once what was sent, with a reply that waits. @param {string} text @returns {HTMLElement[]} */
-    showSending(text) {
+    /** Shows another branch instead of what is there. @param {string} html @returns {Change} */
+    renew(html) {
+      const removed = list(thread);
+      thread.replaceChildren(...parse(html));
+      /** @type {any} */ (window).htmx?.process(thread);
+      return { placed: list(thread), removed: removed.filter(({ reply }) => !find(reply)) };
+    },
+
+    /** @param {Element | null} turn null: everything @returns {Placed[]} what went */
+    dropAfter(turn) {
+      const later = [...thread.querySelectorAll(".turn")].filter(
+        (other) => !turn || turn.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING,
+      );
+      const removed = later.flatMap(list);
+      for (const other of later) other.remove();
+      return removed.filter(({ reply }, index) => removed.findIndex((one) => one.reply === reply) === index);
+    },
+
+    /**
+     * Shows at once what was sent, with a reply that waits unless another one is still being written.
+     * @param {string} text @param {boolean} isQueued
+     */
+    showSending(text, isQueued) {
       const template = /** @type {HTMLTemplateElement} */ (document.getElementById("sending"));
       const turns = /** @type {HTMLElement[]} */ ([...document.importNode(template.content, true).children]);
       /** @type {HTMLElement} */ (turns[0].querySelector(".bubble")).textContent = text;
-      thread.append(...turns);
+      thread.append(...(isQueued ? [turns[0]] : turns));
       return turns;
     },
 
@@ -70,11 +95,12 @@ export function createView(thread) {
       box.querySelector(".reasoning").textContent = thought;
     },
 
-    /** @param {string} reply @param {{state: string, isWriting: boolean, hasText: boolean}} now */
-    setState(reply, { state, isWriting, hasText }) {
+    /** @param {string} reply @param {{state: string, isWriting: boolean, isWaiting: boolean, hasText: boolean}} now */
+    setState(reply, { state, isWriting, isWaiting, hasText }) {
       const turn = find(reply);
       if (!turn) return;
       turn.dataset.state = state;
+      turn.toggleAttribute("data-waiting", isWaiting);
       turn.toggleAttribute("aria-busy", isWriting);
       if (isWriting) turn.setAttribute("aria-busy", "true");
       part(reply, ".think summary span").textContent = isWriting && !hasText ? "Thinking…" : "Thought";
@@ -86,10 +112,10 @@ export function createView(thread) {
       if (footer) footer.innerHTML = html;
     },
 
-    /** Called every second. @param {string | null} reply the one being written */
+    /** Called every second. @param {string} reply one being written */
     tellWaiting(reply) {
-      const label = reply && part(reply, ".wait span");
-      if (!reply || !label) return;
+      const label = part(reply, ".wait span");
+      if (!label) return;
       if (!waitingSince.has(reply)) waitingSince.set(reply, performance.now());
       const waitedMs = performance.now() - /** @type {number} */ (waitingSince.get(reply));
       label.textContent = waitedMs < SOON_MS ? "" : `Still thinking, ${Math.round(waitedMs / 1000)} s`;
@@ -125,11 +151,17 @@ export function createView(thread) {
   };
 }
 
-/** @param {Element} turn */
-function describe(turn) {
-  const { reply = "", state = "" } = /** @type {HTMLElement} */ (turn).dataset;
-  const isEmpty = !turn.querySelector(".blk") && !turn.querySelector(".reasoning")?.textContent;
-  return { reply, state, isEmpty, element: /** @type {HTMLElement} */ (turn) };
+/**
+ * The replies in a part of the page, which may be one itself.
+ * @param {Element} root @returns {Placed[]}
+ */
+function list(root) {
+  const turns = [...(root.matches("[data-reply]") ? [root] : []), ...root.querySelectorAll("[data-reply]")];
+  return turns.map((turn) => {
+    const { reply = "", state = "", after = "" } = /** @type {HTMLElement} */ (turn).dataset;
+    const isEmpty = !turn.querySelector(".blk") && !turn.querySelector(".reasoning")?.textContent;
+    return { reply, state, after, isEmpty };
+  });
 }
 
 /** @param {string} html from our own server, already sanitised @returns {HTMLElement[]} */
