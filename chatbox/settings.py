@@ -268,6 +268,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Chatbox",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {"AuthorEnum": "conversations.models.Author", "RoleEnum": "accounts.models.Role"},
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
 }
 
