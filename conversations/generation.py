@@ -164,7 +164,7 @@ def _explain(live: LiveReply, error: BaseException) -> Ending:
 
 def _estimate_usage(live: LiveReply, request: ChatRequest) -> Usage | None:
     """What was written was billed, though nobody counted it for us."""
-    return chat.estimate_usage(request, characters=live.length) if live.length else None
+    return chat.estimate_usage(request, characters=live.written_length) if live.written_length else None
 
 
 def build_failure(live: LiveReply, error: ChatboxError) -> Ending:

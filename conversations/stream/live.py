@@ -47,6 +47,16 @@ class LiveReply:
     task: "asyncio.Task[Any] | None" = None
     renderer: LiveRenderer = field(default_factory=LiveRenderer)
 
+    begun_length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.begun_length = self.length
+
+    @property
+    def written_length(self) -> int:
+        """Characters the provider wrote: not those of a reply that this one continues."""
+        return self.length - self.begun_length
+
     @property
     def length(self) -> int:
         return len(self.text) + len(self.reasoning)

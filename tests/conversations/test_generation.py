@@ -129,6 +129,14 @@ def test_continued_reply_starts_with_its_text(fake: FakeProvider) -> None:
     assert fake.calls[0].json["messages"][-2] == {"role": "assistant", "content": "Once upon a "}
 
 
+def test_continued_reply_that_fails_at_once_costs_nothing(fake: FakeProvider) -> None:
+    sent = send(fake, status=401)
+    Message.objects.filter(id=sent.reply.id).update(text="Once upon a ")
+    generation.run(sent.reply.id)
+    sent.reply.refresh_from_db()
+    assert (sent.reply.state, sent.reply.text, sent.reply.usage) == (State.INTERRUPTED, "Once upon a ", None)
+
+
 def test_reply_waits_for_the_one_before_it(fake: FakeProvider) -> None:
     sent = send(fake)
     question = Message.objects.create(
