@@ -333,6 +333,9 @@ LOGGING = {
         "daphne": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
         "aiohttp": {"level": "WARNING"},
+        # Two lines for each task; what a task did it says itself.
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
     },
 }
 PROMETHEUS_EXPORT_MIGRATIONS = False
