@@ -15,13 +15,12 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import connection
 
-from providers import metrics
+from providers import catalog, metrics
 from providers.adapters import get_protocol
 from providers.adapters.base import Call, WireProtocol
 from providers.endpoints import build_endpoint
 from providers.errors import ProviderBusy, ProviderError, ProviderFailed, ProviderUnreachable
 from providers.models import ChatModel
-from providers.queries import get_model
 from providers.types import ChatRequest, Done, Event, ReasoningDelta, TextDelta, Usage
 
 log = logging.getLogger(__name__)
@@ -96,9 +95,9 @@ def choose_delay(error: ProviderError, *, attempt: int) -> float | None:
 
 
 def _load(request: ChatRequest) -> tuple[WireProtocol, Call]:
-    """One query, in a thread; its connection is given back before the stream begins."""
+    """In a thread, since it may ask the database; its connection is given back before the stream begins."""
     try:
-        model = get_model(model_id=request.model_id)
+        model = catalog.get_model(request.model_id)
         return get_protocol(model.provider.adapter), build_call(model, request)
     finally:
         connection.close()

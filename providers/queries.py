@@ -6,7 +6,6 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import QuerySet
 
-from providers.errors import ModelUnavailable
 from providers.models import ChatModel
 
 
@@ -36,9 +35,6 @@ def choose_default(models: Sequence[ChatModel]) -> ChatModel | None:
     return next((model for model in models if model.is_default), models[0] if models else None)
 
 
-def get_model(*, model_id: UUID) -> ChatModel:
-    """A usable model. Its provider's key is read (another query) only when asked for. Raises ModelUnavailable."""
-    model = _usable().defer("provider__api_key").filter(id=model_id).first()
-    if model is None:
-        raise ModelUnavailable(detail=str(model_id))
-    return model
+def find_model(*, model_id: UUID) -> ChatModel | None:
+    """Usable or not. Its provider's key is read (another query) only when asked for."""
+    return ChatModel.objects.select_related("provider").defer("provider__api_key").filter(id=model_id).first()
