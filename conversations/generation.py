@@ -29,7 +29,7 @@ from conversations.stream.flusher import Flusher
 from conversations.stream.keeper import Keeper
 from conversations.stream.live import LiveReply
 from ops.errors import ChatboxError
-from providers import chat, runtime
+from providers import catalog, chat, runtime
 from providers import queries as providers
 from providers.errors import ModelUnavailable, ProviderBroke, ProviderError
 from providers.models import ChatModel
@@ -97,9 +97,10 @@ def normalise(job: Job) -> ChatRequest:
 
 
 def get_model(job: Job) -> ChatModel:
-    if job.reply.model is None:
+    model = catalog.find_model(job.reply.model_id) if job.reply.model_id else None
+    if model is None:
         raise ModelUnavailable
-    return job.reply.model
+    return model
 
 
 def check_policy(job: Job) -> None:

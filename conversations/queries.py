@@ -114,6 +114,22 @@ def is_waiting(reply: Message) -> bool:
     return Message.objects.live().filter(children__children=reply).exists()
 
 
+LIVE_SQL = """
+SELECT count(*) FILTER (WHERE message.conversation_id = %s), count(*)
+  FROM conversations_message AS message
+  JOIN conversations_conversation AS conversation ON conversation.id = message.conversation_id
+ WHERE message.state IN ('queued', 'streaming') AND conversation.owner_id = %s
+"""
+
+
+def count_live(*, owner_id: int, conversation_id: UUID) -> tuple[int, int]:
+    """Replies that are queued or written: in this conversation, and in all of its owner's."""
+    with connection.cursor() as cursor:
+        cursor.execute(LIVE_SQL, [conversation_id, owner_id])
+        here, everywhere = cursor.fetchone()
+    return here, everywhere
+
+
 def list_history(*, reply: Message) -> list[Message]:
     """What was said before this reply, oldest first, as far back as a prompt may look."""
     return _climb(conversation_id=reply.conversation_id, leaf_id=reply.parent_id, limit=HISTORY_LIMIT)

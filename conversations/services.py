@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -24,6 +24,7 @@ from conversations.models import Author, Conversation, Message, State
 from conversations.stream import frames
 from conversations.stream import log as live_log
 from conversations.stream.reading import build_end
+from providers import catalog
 from providers import queries as providers
 from providers.errors import ModelUnavailable
 from providers.models import ChatModel
@@ -69,6 +70,7 @@ def start_conversation(
         return _recall(*claim.stored)
     models = _choose_models(model_id, model_ids)
     conversation = Conversation.objects.create(owner=user, model=models[0])
+    _check_room(conversation, asked=len(models), may_queue=False)
     if draft_revision is not None:
         drafts.clear_draft(user=user, conversation_id=None, revision=draft_revision)
     return _send_once(claim, conversation, text, parent_id=None, models=models)
@@ -100,10 +102,11 @@ def send_message(
     claim = idempotency.claim(user=user, key=idempotency_key, request=request)
     if claim.stored:
         return _recall(*claim.stored)
-    may_queue = when_running == "queue" and settings.QUEUE_WHILE_RUNNING
-    conversation = _lock(user, conversation_id) if may_queue else _lock_idle(user, conversation_id)
+    conversation = _lock(user, conversation_id)
     parent_id = _check_parent(conversation, parent_id) or conversation.active_leaf_id
     models = _choose_models(model_id or (None if model_ids else conversation.model_id), model_ids)
+    may_queue = when_running == "queue" and settings.QUEUE_WHILE_RUNNING
+    _check_room(conversation, asked=len(models), may_queue=may_queue)
     if draft_revision is not None:
         drafts.clear_draft(user=user, conversation_id=conversation_id, revision=draft_revision)
     return _send_once(claim, conversation, text, parent_id=parent_id, models=models)
@@ -228,9 +231,20 @@ def _lock(user: User, conversation_id: UUID) -> Conversation:
 
 def _lock_idle(user: User, conversation_id: UUID) -> Conversation:
     conversation = _lock(user, conversation_id)
-    if Message.objects.live().filter(conversation=conversation).exists():
-        raise ReplyRunning
+    _check_room(conversation, asked=1, may_queue=False)
     return conversation
+
+
+def _check_room(conversation: Conversation, *, asked: int, may_queue: bool) -> None:
+    """Raises ReplyRunning, and TooManyReplies: one person's replies must not take the places of everybody else's.
+
+    A statement of its own behind the lock, since only then it sees what the last holder of the lock has written.
+    """
+    here, everywhere = queries.count_live(owner_id=conversation.owner_id, conversation_id=conversation.id)
+    if here and not may_queue:
+        raise ReplyRunning
+    if everywhere + asked > settings.REPLIES_AT_ONCE:
+        raise TooManyReplies
 
 
 def _get_own(user: User, message_id: UUID, *, role: Author) -> Message:
@@ -250,7 +264,7 @@ def _check_parent(conversation: Conversation, parent_id: UUID | None) -> UUID | 
 
 
 def _choose_model(model_id: UUID | None) -> ChatModel:
-    model = providers.get_model(model_id=model_id) if model_id else providers.find_default_model()
+    model = catalog.get_model(model_id) if model_id else providers.find_default_model()
     if model is None:
         raise ModelUnavailable("There is no model yet. An administrator has to add a provider.")
     return model
@@ -277,16 +291,26 @@ def _recall(message: Message, reply: Message) -> Sent:
 
 
 def _send(conversation: Conversation, text: str, *, parent_id: UUID | None, models: list[ChatModel]) -> Sent:
-    message = _add(conversation, parent_id=parent_id, role=Author.USER, text=text)
+    message = _build(conversation, parent_id=parent_id, role=Author.USER, text=text)
     conversation.title = conversation.title or limits.build_title(text)
-    return Sent(message, tuple(_answer(conversation, models, parent_id=message.id)))
+    return Sent(message, tuple(_answer(conversation, models, parent_id=message.id, question=message)))
 
 
-def _answer(conversation: Conversation, models: list[ChatModel], *, parent_id: UUID | None, **begun: str) -> list[Message]:
-    """Queue a reply of each model, and move the active path to the first. The models' first becomes the conversation's."""
-    _check_capacity(conversation, len(models))
+def _answer(
+    conversation: Conversation,
+    models: list[ChatModel],
+    *,
+    parent_id: UUID | None,
+    question: Message | None = None,
+    **begun: str,
+) -> list[Message]:
+    """Queue a reply of each model, behind the question if it is new, and move the active path to the first.
+
+    The models' first becomes the conversation's.
+    """
     moment = timezone.now()
-    replies = [_add_reply(conversation, parent_id=parent_id, model=model, created_at=moment, **begun) for model in models]
+    replies = [_build_reply(conversation, parent_id=parent_id, model=model, created_at=moment, **begun) for model in models]
+    Message.objects.bulk_create([*([question] if question else []), *replies])
     conversation.active_leaf = replies[0]
     conversation.is_comparing = len(replies) > 1
     conversation.model = models[0]
@@ -297,20 +321,13 @@ def _answer(conversation: Conversation, models: list[ChatModel], *, parent_id: U
     return replies
 
 
-def _check_capacity(conversation: Conversation, asked: int) -> None:
-    """One person's replies must not take the places of everybody else's. Raises TooManyReplies."""
-    live = Message.objects.live().filter(conversation__owner_id=conversation.owner_id).count()
-    if live + asked > settings.REPLIES_AT_ONCE:
-        raise TooManyReplies
-
-
-def _add(conversation: Conversation, **fields: object) -> Message:
+def _build(conversation: Conversation, **fields: Any) -> Message:
     conversation.message_count += 1
-    return Message.objects.create(conversation=conversation, sequence=conversation.message_count, **fields)
+    return Message(conversation=conversation, sequence=conversation.message_count, **fields)
 
 
-def _add_reply(conversation: Conversation, *, model: ChatModel, **fields: object) -> Message:
-    return _add(
+def _build_reply(conversation: Conversation, *, model: ChatModel, **fields: Any) -> Message:
+    return _build(
         conversation,
         role=Author.ASSISTANT,
         state=State.QUEUED,
