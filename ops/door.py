@@ -11,10 +11,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-# Daphne's command line comes first: it chooses Twisted's reactor when it is imported.
-from daphne.cli import CommandLineInterface
-from daphne.http_protocol import WebRequest
-from twisted.web.http import HTTPChannel
+import uvloop
+from twisted.internet import asyncioreactor
+
+# Before everything else of Twisted and Daphne: who asks for a reactor first, chooses it. Daphne keeps ours.
+asyncioreactor.install(uvloop.new_event_loop())  # type: ignore[no-untyped-call]
+
+from daphne.cli import CommandLineInterface  # noqa: E402
+from daphne.http_protocol import WebRequest  # noqa: E402
+from twisted.web.http import HTTPChannel  # noqa: E402
 
 # Django accepts 1 MiB (DATA_UPLOAD_MAX_MEMORY_SIZE) and says so kindly; this is for what is beyond any mistake.
 BODY_MAX_BYTES = 2 * 1024 * 1024
