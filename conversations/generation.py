@@ -144,6 +144,8 @@ async def _consume(live: LiveReply, request: ChatRequest, flusher: Flusher) -> E
                     return Ending(State.DONE, finish_reason=reason, usage=usage)
             if live.length > settings.REPLY_MAX_CHARACTERS:
                 return Ending(State.DONE, finish_reason="length", usage=_estimate_usage(live, request))
+            if usage is None:  # behind it comes the end, which should not wait
+                await flusher.rest()
     raise ProviderBroke(detail="the stream ended without saying so")
 
 

@@ -1,6 +1,7 @@
 """The worker's side of live text: one flusher per process appends what all its live replies gained.
 
-The first text of a reply goes out at once, then every 35 ms one pipeline carries what all dirty replies gained. The entry id
+The first text of a reply goes out at once, then every 35 ms one pipeline carries what all dirty replies gained. Between two of
+these beats a reply's reader rests, so that it takes what has come meanwhile in one piece. The entry id
 `{epoch}-{length}` is dedupe key, cursor and fence in one: the bus refuses a lower one, so a worker that was thought dead and
 wakes up cannot write. When the bus is away text is kept here and in the checkpoints; when it returns, every live reply is
 written whole and the viewers are told to read afresh.
@@ -31,6 +32,8 @@ class Flusher:
     def __init__(self) -> None:
         self.replies: dict[UUID, LiveReply] = {}
         self._urgent = asyncio.Event()
+        self._resting: list[asyncio.Future[None]] = []
+        self._beat_at = 0.0
         self._flushing = asyncio.Lock()
         self._is_bus_lost = False
         self._client = bus.open_async_client(single_connection_client=True, socket_timeout=2)
@@ -46,6 +49,15 @@ class Flusher:
         reply.append(part, chunk)
         if is_first:
             self._urgent.set()
+
+    async def rest(self) -> None:
+        """Wait for the next beat. Text that arrives meanwhile could not be sent any sooner."""
+        if self._is_bus_lost:  # its beats are slow, and checkpoints go on
+            await asyncio.sleep(FLUSH_S)
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._resting.append(waiting)
+        await waiting
 
     async def drain(self, reply: LiveReply) -> None:
         """Send what is left, without waiting for the tick. Returns also when the bus is away."""
@@ -71,22 +83,35 @@ class Flusher:
 
     async def _flush_forever(self) -> None:
         while True:
-            await self._wait_for_tick()
+            is_beat = await self._wait_for_beat()
+            if is_beat:
+                self._wake_readers()
+                await asyncio.sleep(0)  # they are ahead of us in the loop's queue: what has arrived is part of this flush
             try:
                 await self._tick()
-            except Exception:
+            except Exception as error:
                 log.exception("a flush failed; the next one tries again")
-                self._is_bus_lost = True
+                self._lose_bus(error)
             if self._is_bus_lost:
                 await asyncio.sleep(RETRY_S)
+            if is_beat:
+                self._beat_at = asyncio.get_running_loop().time() + FLUSH_S
 
-    async def _wait_for_tick(self) -> None:
-        """35 ms while replies run, at once for a first text, and no end of rest when nothing runs."""
+    async def _wait_for_beat(self) -> bool:
+        """35 ms behind the last one while replies run, no end of rest when nothing runs. False: a first text cannot wait."""
+        now = asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(self._urgent.wait(), FLUSH_S if self.replies else None)
+            await asyncio.wait_for(self._urgent.wait(), max(0.0, self._beat_at - now) if self.replies else None)
         except TimeoutError:
-            return
+            return True
         self._urgent.clear()
+        return False
+
+    def _wake_readers(self) -> None:
+        resting, self._resting = self._resting, []
+        for waiting in resting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     async def _tick(self) -> None:
         async with self._flushing:
@@ -154,6 +179,7 @@ class Flusher:
     def _lose_bus(self, reason: object) -> None:
         log.warning("bus lost, text goes on in checkpoints: %s", reason)
         self._is_bus_lost = True
+        self._wake_readers()
 
     async def _reseed(self) -> None:
         """Write every live reply whole; the bus may have come back empty, or with only its beginning."""

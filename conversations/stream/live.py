@@ -77,7 +77,7 @@ class LiveReply:
         """What came since the last call, as stream entries in order."""
         started = time.perf_counter()
         entries = [entry for part in ("reasoning", "text") if (entry := self._take_part(part))]
-        self.next_flush = time.monotonic() + max(FLUSH_S, RENDER_SHARE * (time.perf_counter() - started))
+        self.next_flush = time.monotonic() + RENDER_SHARE * (time.perf_counter() - started)
         return entries
 
     def _take_part(self, part: Part) -> Entry | None:

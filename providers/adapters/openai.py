@@ -97,6 +97,28 @@ async def _open(stack: AsyncExitStack, call: Call, deadline_at: float) -> EventS
                 raise
 
 
+class _Batch:
+    """What came in one piece: text in a row is one delta, however many tokens it is."""
+
+    __slots__ = ("_kind", "_pieces", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._kind: type[TextDelta | ReasoningDelta] = TextDelta
+        self._pieces: list[str] = []
+
+    def add(self, kind: type[TextDelta | ReasoningDelta], text: str) -> None:
+        if kind is not self._kind:
+            self.close()
+            self._kind = kind
+        self._pieces.append(text)
+
+    def close(self) -> None:
+        if self._pieces:
+            self.events.append(self._kind("".join(self._pieces)))
+            self._pieces = []
+
+
 class _Reader:
     """The state of one answer: what was counted, why it stopped, how much was unreadable."""
 
@@ -113,8 +135,8 @@ class _Reader:
 
     async def read(self) -> list[Event]:
         """What came next, at least one event; empty at the end. Text before an error is given before it is raised."""
-        batch: list[Event] = []
-        while not batch:
+        batch = _Batch()
+        while not batch.events:
             if self._error is not None:
                 raise self._error
             if self._is_over:
@@ -125,12 +147,13 @@ class _Reader:
                     raise ProviderBroke(detail="the stream ended without an end")
                 break
             self._take(payloads, batch)
-        if batch and not self._has_begun:
+            batch.close()
+        if batch.events and not self._has_begun:
             self._has_begun = True
             self._events.mark_first_token()
-        return batch
+        return batch.events
 
-    def _take(self, payloads: list[bytes], batch: list[Event]) -> None:
+    def _take(self, payloads: list[bytes], batch: _Batch) -> None:
         try:
             for payload in payloads:
                 if payload == END:
@@ -140,7 +163,7 @@ class _Reader:
         except ProviderError as error:
             self._error = error
 
-    def _take_one(self, payload: bytes, batch: list[Event]) -> None:
+    def _take_one(self, payload: bytes, batch: _Batch) -> None:
         try:
             chunk = _decode_chunk(payload)
         except UNREADABLE as error:
@@ -153,9 +176,9 @@ class _Reader:
         for choice in chunk.choices or ():
             if delta := choice.delta:
                 if thought := delta.reasoning_content or delta.reasoning:
-                    batch.append(ReasoningDelta(thought))
+                    batch.add(ReasoningDelta, thought)
                 if delta.content:
-                    batch.append(TextDelta(delta.content))
+                    batch.add(TextDelta, delta.content)
             if choice.finish_reason:
                 self._reason = _clean(choice.finish_reason, REASON_MAX_CHARACTERS) or "unknown"
 

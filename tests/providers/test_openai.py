@@ -62,7 +62,7 @@ def test_frames_of_several_servers_are_read(fake: FakeProvider) -> None:
         b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1,"details":{"cached":0}}}\n\n',
         b"data: [DONE]\n\n",
     )
-    assert events == [ReasoningDelta("so"), ReasoningDelta("..."), TextDelta("Hi"), Usage(3, 1), Done("length")]
+    assert events == [ReasoningDelta("so..."), TextDelta("Hi"), Usage(3, 1), Done("length")]
 
 
 def test_characters_cut_in_half_arrive_whole(fake: FakeProvider) -> None:
