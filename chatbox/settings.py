@@ -165,12 +165,10 @@ CHANNEL_LAYERS = {
     }
 }
 
-# Celery. Recovery is the lease of a reply, never the broker: a visibility timeout below the longest reply repeats calls.
+# Celery. Recovery is the lease of a reply, never the broker, which therefore keeps no list of what is unfinished.
 CELERY_BROKER_URL = f"redis+socket://{RUN_DIR}/valkey.sock?virtual_host=0" if EMBEDDED_BUS else REDIS_URL
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 3600,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
+    "ack_emulation": False,
     "socket_keepalive": True,
     # A hung broker must not hold a page and its database connection; workers wait for tasks in polls of 1 s.
     "socket_timeout": 5,
