@@ -63,9 +63,18 @@ def claim(reply_id: UUID) -> Message | None:
     return next(iter(Message.objects.raw(CLAIM_SQL, [settings.REPLY_LEASE_S, reply_id])), None)
 
 
+WAITING_SQL = """
+SELECT waiting.id
+  FROM conversations_message AS waiting JOIN conversations_message AS question ON question.id = waiting.parent_id
+ WHERE waiting.state = 'queued' AND question.parent_id = %s
+"""
+
+
 def list_waiting(reply_id: UUID) -> list[UUID]:
     """Replies that could not be claimed before this one had ended."""
-    return list(Message.objects.filter(state=State.QUEUED, parent__parent_id=reply_id).values_list("id", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING_SQL, [reply_id])
+        return [row[0] for row in cursor.fetchall()]
 
 
 # A row that somebody has locked is passed over: its lease may wait for the next second, the others' may not wait for it.
@@ -125,19 +134,23 @@ def _is_held(reply: LiveReply) -> bool:
     return Message.objects.filter(id=reply.id, lease_epoch=reply.epoch, state=State.STREAMING).exists()
 
 
+SETTLE_SQL = """
+UPDATE conversations_message
+   SET text = %s, reasoning = %s, first_token_at = %s, prompt_tokens = %s, completion_tokens = %s, is_usage_estimated = %s,
+       state = %s, finish_reason = %s, error_code = %s, error_message = %s, is_error_retryable = %s,
+       lease_until = NULL, finished_at = now()
+ WHERE id = %s AND lease_epoch = %s AND state = 'streaming'
+"""
+
+
 def settle(live: LiveReply, ending: Ending) -> bool:
     """Write the whole text and the end. False: the lease was lost, and nothing was written."""
     usage = ending.usage
-    settled = Message.objects.filter(id=live.id, lease_epoch=live.epoch, state=State.STREAMING).update(
-        text=live.text,
-        reasoning=live.reasoning,
-        first_token_at=live.first_token_at,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        is_usage_estimated=bool(usage and usage.is_estimated),
-        **_build_end_fields(ending),
-    )
-    return bool(settled)
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.is_estimated) if usage else (None, None, False)
+    end = (ending.state, ending.finish_reason[:40], ending.error_code, ending.error_message[:300], ending.is_error_retryable)
+    with connection.cursor() as cursor:
+        cursor.execute(SETTLE_SQL, [live.text, live.reasoning, live.first_token_at, *counts, *end, live.id, live.epoch])
+        return bool(cursor.rowcount)
 
 
 def _build_end_fields(ending: Ending) -> dict[str, object]:

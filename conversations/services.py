@@ -223,10 +223,10 @@ def delete_conversation(*, user: User, conversation_id: UUID) -> None:
 
 def _lock(user: User, conversation_id: UUID) -> Conversation:
     """The conversation, held against other senders until the transaction ends."""
-    conversation = Conversation.objects.visible_to(user).select_for_update().filter(id=conversation_id).first()
-    if conversation is None:
-        raise ConversationNotFound
-    return conversation
+    try:
+        return Conversation.objects.visible_to(user).select_for_update().get(id=conversation_id)
+    except Conversation.DoesNotExist:
+        raise ConversationNotFound from None
 
 
 def _lock_idle(user: User, conversation_id: UUID) -> Conversation:
