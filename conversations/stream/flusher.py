@@ -13,11 +13,12 @@ import math
 from typing import Any
 from uuid import UUID
 
-from redis.exceptions import RedisError
+from hiredis import ReplyError
+from redis.exceptions import RedisError, ResponseError
 
 from conversations.stream import frames
 from conversations.stream.live import FLUSH_S, Entry, LiveReply
-from ops import bus
+from ops.line import Command, Line
 
 log = logging.getLogger(__name__)
 LIVE_TTL_S = 3600
@@ -36,7 +37,7 @@ class Flusher:
         self._beat_at = 0.0
         self._flushing = asyncio.Lock()
         self._is_bus_lost = False
-        self._client = bus.open_async_client(single_connection_client=True, socket_timeout=2)
+        self._line = Line()
         self._task = asyncio.create_task(self._flush_forever())
 
     def open(self, reply: LiveReply) -> None:
@@ -69,11 +70,8 @@ class Flusher:
         """Announce the end through the same connection, so that it cannot overtake the text."""
         async with self._flushing:
             try:
-                pipeline = self._client.pipeline(transaction=False)
-                pipeline.publish(frames.get_channel(reply.conversation_id), doorbell.pack())
-                pipeline.expire(frames.get_stream_key(reply.id), ENDED_TTL_S)
-                await pipeline.execute()
-            except (RedisError, OSError) as error:
+                await self._line.ask([build_ring(reply, doorbell), ("EXPIRE", frames.get_stream_key(reply.id), ENDED_TTL_S)])
+            except RedisError as error:
                 log.warning("end of reply %s not announced: %s", reply.id, error)
 
     def close(self, reply: LiveReply) -> None:
@@ -128,13 +126,10 @@ class Flusher:
         batch = [(reply, entry) for reply in replies for entry in self._take(reply)]
         if not batch:
             return
-        pipeline = self._client.pipeline(transaction=False)
-        for reply, entry in batch:
-            self._add(pipeline, reply, entry)
         try:
-            answers = await pipeline.execute(raise_on_error=False)
+            answers = await self._line.ask([command for reply, entry in batch for command in build_append(reply, entry)])
             await self._look_at_answers([reply for reply, _ in batch], answers)
-        except (RedisError, OSError) as error:
+        except RedisError as error:
             self._lose_bus(error)
 
     def _take(self, reply: LiveReply) -> list[Entry]:
@@ -147,17 +142,9 @@ class Flusher:
             reply.cancel()
             return []
 
-    def _add(self, pipeline: Any, reply: LiveReply, entry: Entry) -> None:
-        """The first entry makes the stream, which outlives every reply by far; the others only lengthen it."""
-        key = frames.get_stream_key(reply.id)
-        pipeline.xadd(key, entry.fields, id=f"{reply.epoch}-{entry.total}", nomkstream=not entry.is_first)
-        pipeline.publish(frames.get_channel(reply.conversation_id), entry.doorbell.pack())
-        if entry.is_first:
-            pipeline.expire(key, LIVE_TTL_S)
-
     async def _look_at_answers(self, replies: list[LiveReply], answers: list[Any]) -> None:
         """A bus that cannot write (full, loading, replica) counts as lost. One that forgot a stream gets it whole."""
-        refusals = [answer for answer in answers if isinstance(answer, Exception)]
+        refusals = [answer for answer in answers if isinstance(answer, ReplyError)]
         if trouble := [error for error in refusals if REFUSAL not in str(error)]:
             self._lose_bus(trouble[0])
             return
@@ -169,8 +156,8 @@ class Flusher:
 
     async def _check_fence(self, reply: LiveReply) -> None:
         """A refused entry was either written before, or belongs to a life of the reply that is over."""
-        last = await self._client.xrevrange(frames.get_stream_key(reply.id), count=1)
-        if last and int(str(last[0][0]).partition("-")[0]) > reply.epoch:
+        (last,) = await self._line.ask([("XREVRANGE", frames.get_stream_key(reply.id), "+", "-", "COUNT", 1)])
+        if last and int(last[0][0].partition("-")[0]) > reply.epoch:
             reply.is_fenced = True
             reply.cancel()
 
@@ -188,19 +175,37 @@ class Flusher:
                 self._take(reply)
                 if reply.length:
                     await self._write_whole(reply)
-        except (RedisError, OSError):
+        except RedisError:
             return
         log.warning("bus is back, %d live replies written again", len(self.replies))
         self._is_bus_lost = False
 
     async def _write_whole(self, reply: LiveReply) -> None:
-        key = frames.get_stream_key(reply.id)
-        pipeline: Any = self._client.pipeline(transaction=False)
-        pipeline.xadd(key, reply.build_full_entry(), id=f"{reply.epoch}-{reply.length}")
-        pipeline.publish(frames.get_channel(reply.conversation_id), frames.build_resync(reply_id=str(reply.id)).pack())
-        pipeline.expire(key, LIVE_TTL_S)
-        for answer in await pipeline.execute(raise_on_error=False):
-            if isinstance(answer, Exception) and REFUSAL not in str(answer):
-                raise answer
-            if isinstance(answer, Exception):
+        resync = frames.build_resync(reply_id=str(reply.id))
+        commands = [build_entry(reply, reply.build_full_entry(), reply.length), build_ring(reply, resync), build_expiry(reply)]
+        for answer in await self._line.ask(commands):
+            if isinstance(answer, ReplyError) and REFUSAL not in str(answer):
+                raise ResponseError(str(answer))
+            if isinstance(answer, ReplyError):
                 await self._check_fence(reply)
+
+
+def build_append(reply: LiveReply, entry: Entry) -> list[Command]:
+    """The first entry makes the stream, which outlives every reply by far; the others only lengthen it."""
+    ring = build_ring(reply, entry.doorbell)
+    if entry.is_first:
+        return [build_entry(reply, entry.fields, entry.total), ring, build_expiry(reply)]
+    return [build_entry(reply, entry.fields, entry.total, "NOMKSTREAM"), ring]
+
+
+def build_entry(reply: LiveReply, fields: dict[str, str], total: int, *options: str) -> Command:
+    flat = [word for pair in fields.items() for word in pair]
+    return ("XADD", frames.get_stream_key(reply.id), *options, f"{reply.epoch}-{total}", *flat)
+
+
+def build_ring(reply: LiveReply, doorbell: frames.Doorbell) -> Command:
+    return ("PUBLISH", frames.get_channel(reply.conversation_id), doorbell.pack())
+
+
+def build_expiry(reply: LiveReply) -> Command:
+    return ("EXPIRE", frames.get_stream_key(reply.id), LIVE_TTL_S)

@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from conversations.stream import frames
-from ops import bus
+from ops.line import Line
 
 log = logging.getLogger(__name__)
-CONTROL_CHANNEL = "chatbox:hub"  # always subscribed: a subscription to nothing would make `get_message` return at once
 RETRY_S = 0.5
+# A line that says nothing is asked whether it is still there, and given up when it does not answer.
+CHECK_S, ASK_AFTER_S, GIVE_UP_AFTER_S = 2.0, 3.0, 8.0
 
 
 class Listener(Protocol):
@@ -30,8 +31,9 @@ class Hub:
         self.is_live = False
         self._listeners: dict[str, set[Listener]] = defaultdict(set)
         self._acknowledged: dict[str, asyncio.Event] = {}
-        self._pubsub: PubSub | None = None
-        self._task = asyncio.create_task(self._hear_forever())
+        self._line = Line()
+        self._heard_at = 0.0
+        self._tasks = [asyncio.create_task(self._hear_forever()), asyncio.create_task(self._check_forever())]
 
     async def join(self, conversation_id: UUID, listener: Listener) -> None:
         """Returns when the bus has confirmed the subscription, or at once when it is away."""
@@ -40,7 +42,7 @@ class Hub:
         if channel not in self._acknowledged:
             self._acknowledged[channel] = asyncio.Event()
             # Shielded: a viewer who leaves at this moment must not cut a command of the line all viewers share.
-            await asyncio.shield(self._send("subscribe", channel))
+            await asyncio.shield(self._say("SUBSCRIBE", channel))
         if self.is_live:
             await self._wait_for(channel)
 
@@ -50,7 +52,7 @@ class Hub:
         if not self._listeners[channel]:
             del self._listeners[channel]
             self._acknowledged.pop(channel, None)
-            await asyncio.shield(self._send("unsubscribe", channel))
+            await asyncio.shield(self._say("UNSUBSCRIBE", channel))
 
     async def _wait_for(self, channel: str) -> None:
         try:
@@ -59,45 +61,55 @@ class Hub:
         except TimeoutError:
             log.warning("subscription unconfirmed; the heartbeat will notice what is missed")
 
-    async def _send(self, command: str, channel: str) -> None:
+    async def _say(self, *command: str) -> None:
         """A failure here is seen by the hearing side too, which subscribes everything afresh."""
-        if self._pubsub is None:
+        if not self.is_live:
             return
         try:
-            await getattr(self._pubsub, command)(channel)
-        except (RedisError, OSError) as error:
-            log.warning("%s failed: %s", command, error)
+            await self._line.send([command])
+        except RedisError as error:
+            log.warning("%s failed: %s", command[0], error)
 
     async def _hear_forever(self) -> None:
         while True:
-            client = bus.open_async_client(health_check_interval=10)
             try:
-                async with client.pubsub() as pubsub:
-                    await self._hear(pubsub)
-            except (RedisError, OSError) as error:
+                await self._hear()
+            except RedisError as error:
                 log.warning("bus lost, viewers read checkpoints: %s", error)
             except Exception:
                 log.exception("a doorbell could not be understood")
             finally:
+                self._line.close()
                 self._lose()
-                await client.aclose()
             await asyncio.sleep(RETRY_S)
 
-    async def _hear(self, pubsub: PubSub) -> None:
+    async def _hear(self) -> None:
         """Who joined before the line was there is subscribed here; who joins afterwards subscribes by itself."""
-        await pubsub.subscribe(CONTROL_CHANNEL)
-        self._pubsub, self.is_live = pubsub, True
-        if self._listeners:
-            await pubsub.subscribe(*self._listeners)
+        await self._line.open()
+        self.is_live, self._heard_at = True, time.monotonic()
+        await self._line.send([("PING",), *(("SUBSCRIBE", channel) for channel in self._listeners)])
         self._mark_all_lost()  # what was rung while nobody heard
         while True:
-            message = await pubsub.get_message(timeout=10)
-            if message is None:
-                continue
-            if message["type"] == "message":
-                self._dispatch(message["channel"], message["data"])
-            elif message["type"] == "subscribe" and message["channel"] in self._acknowledged:
-                self._acknowledged[message["channel"]].set()
+            for message in await self._line.hear():
+                self._take(message)
+            self._heard_at = time.monotonic()
+
+    async def _check_forever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            silent_s = time.monotonic() - self._heard_at
+            if self.is_live and silent_s > GIVE_UP_AFTER_S:
+                self._line.close()
+            elif self.is_live and silent_s > ASK_AFTER_S:
+                await self._say("PING")
+
+    def _take(self, message: Any) -> None:
+        """`[kind, channel, data]`, or the answer to a PING."""
+        match message:
+            case ["message", channel, data]:
+                self._dispatch(channel, data)
+            case ["subscribe", channel, _] if channel in self._acknowledged:
+                self._acknowledged[channel].set()
 
     def _dispatch(self, channel: str, data: str) -> None:
         doorbell = frames.Doorbell.unpack(data)
@@ -105,7 +117,7 @@ class Hub:
             listener.hear(doorbell)
 
     def _lose(self) -> None:
-        was_live, self._pubsub, self.is_live = self.is_live, None, False
+        was_live, self.is_live = self.is_live, False
         for acknowledged in self._acknowledged.values():
             acknowledged.clear()
         if was_live:  # once: at every failed return it would be all text to all viewers, twice a second
