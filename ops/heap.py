@@ -1,6 +1,7 @@
 """What the garbage collector of a long-lived process looks at."""
 
 import gc
+import sys
 
 # Containers made before the young are looked through: a request makes a few thousand, nearly all of them free of cycles.
 YOUNG_OBJECTS = 20_000
@@ -14,3 +15,4 @@ def freeze() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, 20, 20)
+    sys.setswitchinterval(0.001)

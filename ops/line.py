@@ -5,7 +5,7 @@ For everything else there is `ops.bus`.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -43,16 +43,24 @@ class Line:
         self._connection, self._reader, self._writer = connection, connection._reader, connection._writer
         self._parser = hiredis.Reader(encoding="utf-8")
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Send them all, and return the answers in their order; an error is an answer, as `hiredis.ReplyError`.
+    async def ask(self, *parts: Sequence[Command]) -> list[Any]:
+        """Send all commands, and return their answers in order; an error is an answer, as `hiredis.ReplyError`.
 
         Raises RedisError when the bus is away, or silent for 2 s.
         """
+        return await self.ask_in_parts(parts)
+
+    async def ask_in_parts(self, parts: Iterable[Sequence[Command]]) -> list[Any]:
+        """The same, where each part is on its way while the next is made, and the loop has its turn in between."""
+        asked = 0
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await self.send(commands)
+                for commands in parts:
+                    await self.send(commands)
+                    await asyncio.sleep(0)
+                    asked += len(commands)
                 answers: list[Any] = []
-                while len(answers) < len(commands):
+                while len(answers) < asked:
                     answers += await self.hear()
                 return answers
         except TimeoutError as error:

@@ -10,6 +10,7 @@ written whole and the viewers are told to read afresh.
 import asyncio
 import logging
 import math
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 LIVE_TTL_S = 3600
 ENDED_TTL_S = 600
 RETRY_S = 0.5
+PART = 16  # replies that are rendered in one go: 2 ms
 REFUSAL = "equal or smaller"  # what the bus says to an entry that is not newer than its last
 
 
@@ -123,14 +125,20 @@ class Flusher:
 
     async def _flush(self, replies: list[LiveReply]) -> None:
         """One pipeline for all of them; what the bus did not take as it should is looked at afterwards."""
-        batch = [(reply, entry) for reply in replies for entry in self._take(reply)]
-        if not batch:
-            return
+        batch: list[LiveReply] = []
         try:
-            answers = await self._line.ask([command for reply, entry in batch for command in build_append(reply, entry)])
-            await self._look_at_answers([reply for reply, _ in batch], answers)
+            answers = await self._line.ask_in_parts(self._append_in_parts(replies, batch))
+            await self._look_at_answers(batch, answers)
         except RedisError as error:
             self._lose_bus(error)
+
+    def _append_in_parts(self, replies: list[LiveReply], batch: list[LiveReply]) -> Iterator[list[Command]]:
+        """Web servers have the first few already while the next are rendered. `batch` takes the replies that are in it."""
+        for begin in range(0, len(replies), PART):
+            entries = [(reply, entry) for reply in replies[begin : begin + PART] for entry in self._take(reply)]
+            batch += [reply for reply, _ in entries]
+            if entries:
+                yield [command for reply, entry in entries for command in build_append(reply, entry)]
 
     def _take(self, reply: LiveReply) -> list[Entry]:
         """A text that breaks its renderer ends its own reply and no other."""
