@@ -218,7 +218,7 @@ def test_open_websocket_outlives_the_timeout(hasty: int) -> None:
     ],
 )
 def test_daphne_that_cannot_be_limited_does_not_start(tmp_path: Path, loss: str, name: str) -> None:
-    script = f"{loss}; from ops import door; door.main(['-p', '0', 'app:application'])"
+    script = f"{loss}; from ops.door.__main__ import main; main(['-p', '0', 'app:application'])"
     (tmp_path / "app.py").write_text(APPLICATION)
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     started = subprocess.run(

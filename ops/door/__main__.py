@@ -1,0 +1,31 @@
+"""Serve with Daphne's own arguments and a few more; their defaults are those of the product."""
+
+import sys
+from collections.abc import Sequence
+
+import uvloop
+from twisted.internet import asyncioreactor
+
+# Before everything else of Twisted and Daphne: who asks for a reactor first, chooses it. Daphne keeps ours.
+asyncioreactor.install(uvloop.new_event_loop())  # type: ignore[no-untyped-call]
+
+from daphne.cli import CommandLineInterface  # noqa: E402
+from daphne.http_protocol import WebRequest  # noqa: E402
+from twisted.web.http import HTTPChannel  # noqa: E402
+
+from ops.door import limits  # noqa: E402
+
+
+def main(argv: Sequence[str]) -> None:
+    """Ends at once, with a sentence, on a Daphne that we cannot limit."""
+    door = CommandLineInterface()
+    door.parser.add_argument("--body-max-bytes", type=int, default=limits.BODY_MAX_BYTES)
+    door.parser.add_argument("--request-timeout-s", type=float, default=limits.REQUEST_TIMEOUT_S)
+    options = door.parser.parse_args(argv)
+    limits.limit_body(WebRequest, max_bytes=options.body_max_bytes)
+    limits.limit_slowness(HTTPChannel, timeout_s=options.request_timeout_s)
+    door.run(argv)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
