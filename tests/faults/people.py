@@ -15,6 +15,9 @@ from tests.faults.viewer import Viewer
 PARALLEL = 20
 STOPPED_S = 2.0
 CLOSED_S = 2.0
+LONG_CHARACTERS = 300_000
+STALLED_S = 18
+STALLED_MB = 15
 
 
 @fault("F20", "one key, 20 times at once")
@@ -70,6 +73,32 @@ async def go_away(rig: Rig) -> str:
     tree = (await rig.api.call("GET", f"conversations/{asked.conversation}/messages")).body["messages"]
     promise(len(tree) == 2, f"{len(tree)} messages after the return")
     return f"{had} of {back.get(asked.reply).length} characters when it left, all of them {away_s} s later"
+
+
+@fault("F22b", "a device asks for much and reads nothing")
+async def stall(rig: Rig) -> str:
+    """What it does not fetch must not pile up in the web server, nor keep the device beside it waiting."""
+    await rig.fake.script(model="other", text="lantern " * (LONG_CHARACTERS // 8), chunk=4000, delay_s=0.01)
+    long, viewer = await rig.ask_scripted(model="other")
+    promise(await viewer.wait_end(long.reply) == "done", "a long reply is not done")
+    stalled = rig.watch(long.conversation)
+    await stalled.wait_connected()
+    web = rig.find("web")
+    asked, viewer = await rig.ask(seconds=STALLED_S, conversation=long.conversation)
+    await stalled.wait_length(asked.reply, 60)
+    stalled.stall()
+    before, slowest_s = web.memory_info().rss, 0.0
+    while not viewer.get(asked.reply).state:
+        await stalled.ask_again(long.reply)
+        await asyncio.sleep(0.22)
+        slowest_s = max(slowest_s, time.monotonic() - viewer.get(asked.reply).told_at)
+    grown_mb = (web.memory_info().rss - before) / 1e6
+    promise(grown_mb < STALLED_MB, f"the web server grew by {grown_mb:.0f} MB")
+    promise(slowest_s < 2, f"the device beside it was told nothing for {slowest_s:.1f} s")
+    promise(stalled.is_connected and not stalled.get(asked.reply).state, "the device was not stalled")
+    stalled.go_on()
+    promise(await stalled.wait_end(asked.reply) == "done", "the device that goes on does not see the end")
+    return f"web server grew by {grown_mb:.1f} MB, the other device never waited longer than {slowest_s:.1f} s"
 
 
 @fault("F23", "Stop at every phase")

@@ -74,6 +74,21 @@ class Viewer:
         if self._socket is not None and self._socket._writer.transport is not None:
             self._socket._writer.transport.abort()
 
+    def stall(self) -> None:
+        """Read nothing more, and leave the connection open."""
+        if self._socket is not None and self._socket._writer.transport is not None:
+            self._socket._writer.transport.pause_reading()
+
+    def go_on(self) -> None:
+        if self._socket is not None and self._socket._writer.transport is not None:
+            self._socket._writer.transport.resume_reading()
+
+    async def ask_again(self, reply: str) -> None:
+        """Forget a reply's text and ask for all of it, as a page does that has lost it."""
+        if self._socket is not None:
+            self._resumed.add(reply)
+            await self._socket.send_json({"type": "resume", "reply": reply, "at": 0})
+
     async def _watch_forever(self) -> None:
         while True:
             with suppress(aiohttp.ClientError, OSError, TimeoutError):

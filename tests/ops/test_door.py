@@ -52,9 +52,9 @@ async def talk(scope, receive, send):
 
 
 @contextmanager
-def opened(base: Path, *options: str) -> Iterator[tuple[int, psutil.Process]]:
-    """A door in front of the application above: its port and its process."""
-    (base / "app.py").write_text(APPLICATION)
+def opened(base: Path, *options: str, application: str = APPLICATION) -> Iterator[tuple[int, psutil.Process]]:
+    """A door in front of an application: its port and its process."""
+    (base / "app.py").write_text(application)
     port = find_free_port()
     argv = [sys.executable, "-m", "ops.door", "-v", "0", "-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
