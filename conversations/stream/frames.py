@@ -13,6 +13,7 @@ import msgspec
 Part = Literal["text", "reasoning"]
 Format = Literal["text", "html"]
 CANCEL_CHANNEL = "chatbox:cancel"
+KINDS = frozenset({"started", "delta", "finished", "resync", "changed", "deleted"})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -43,9 +44,15 @@ class Doorbell(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.reply} {self.part} {self.at} {self.length}\n{self.text_frame}\n{self.html_frame}"
 
     @classmethod
-    def unpack(cls, message: str) -> "Doorbell":
+    def unpack(cls, message: str) -> "Doorbell | None":
+        """None for a kind that only a newer version knows. A longer header is one, too: what it adds is ignored.
+
+        So old and new processes may run side by side during a deploy; the heartbeat finds whatever text was missed.
+        """
         header, text_frame, html_frame = message.split("\n", 2)
-        kind, reply, part, at, length = header.split(" ")
+        kind, reply, part, at, length, *_ = header.split(" ")
+        if kind not in KINDS:
+            return None
         return cls(kind, reply, part, int(at), int(length), text_frame, html_frame)
 
     def get_frame(self, wanted: Format) -> str:

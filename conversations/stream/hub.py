@@ -113,6 +113,8 @@ class Hub:
 
     def _dispatch(self, channel: str, data: str) -> None:
         doorbell = frames.Doorbell.unpack(data)
+        if doorbell is None:
+            return
         for listener in tuple(self._listeners.get(channel, ())):
             listener.hear(doorbell)
 

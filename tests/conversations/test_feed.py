@@ -44,6 +44,25 @@ def test_doorbell_survives_packing() -> None:
     assert (doorbell.at, doorbell.length) == (3, 8)
 
 
+def test_doorbell_of_another_version_is_skipped_or_read_as_far_as_it_is_known() -> None:
+    doorbell = frames.build_delta(reply_id="r", part="text", at=3, text="a", ops=[])
+    header, bodies = doorbell.pack().split("\n", 1)
+    assert frames.Doorbell.unpack(f"{header} 7 more\n{bodies}") == doorbell
+    assert frames.Doorbell.unpack("annotated r text 3 4 7\n{}\n{}") is None
+
+
+def test_viewer_does_not_notice_doorbells_of_a_newer_version(fake: FakeProvider) -> None:
+    sent = send(fake, text=ANSWER, chunk=40, delay_s=0.01)
+    viewer = follow(sent.reply.conversation_id, until=has_finished)
+    worker = generate(sent.reply.id)
+    follow(sent.reply.conversation_id, until=lambda it: len(it.frames) > 3).result()
+    bus.get_client().publish(frames.get_channel(sent.reply.conversation_id), f"annotated {sent.reply.id} text 0 9\nx\ny")
+    worker.join(20)
+    seen = viewer.result()
+    assert seen.parts[str(sent.reply.id)]["text"] == ANSWER
+    assert [frame["type"] for frame in seen.frames].count("reply.snapshot") <= 1, "the line was lost and all was read afresh"
+
+
 def test_html_viewer_ends_with_the_html_of_the_page(fake: FakeProvider) -> None:
     sent = send(fake, text=ANSWER, chunk=7, delay_s=0.001)
     viewer = follow(sent.reply.conversation_id, until=has_finished, wanted="html")
