@@ -13,9 +13,10 @@ from daphne.cli import CommandLineInterface  # noqa: E402
 from daphne.http_protocol import WebRequest  # noqa: E402
 from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketProtocol  # noqa: E402
+from twisted.internet import reactor  # noqa: E402
 from twisted.web.http import HTTPChannel  # noqa: E402
 
-from ops.door import backpressure, limits  # noqa: E402
+from ops.door import backpressure, leaving, limits  # noqa: E402
 
 
 def main(argv: Sequence[str]) -> None:
@@ -24,10 +25,12 @@ def main(argv: Sequence[str]) -> None:
     door.parser.add_argument("--body-max-bytes", type=int, default=limits.BODY_MAX_BYTES)
     door.parser.add_argument("--request-timeout-s", type=float, default=limits.REQUEST_TIMEOUT_S)
     door.parser.add_argument("--reader-patience-s", type=float, default=backpressure.PATIENCE_S)
+    door.parser.add_argument("--finish-s", type=float, default=leaving.FINISH_S)
     options = door.parser.parse_args(argv)
     limits.limit_body(WebRequest, max_bytes=options.body_max_bytes)
     limits.limit_slowness(HTTPChannel, timeout_s=options.request_timeout_s)
     backpressure.wait_for_readers(Server, WebSocketProtocol, WebRequest, patience_s=options.reader_patience_s)
+    leaving.leave_in_order(Server, WebSocketProtocol, reactor, finish_s=options.finish_s)
     door.run(argv)
 
 

@@ -130,5 +130,9 @@ class Api:
     async def read(self, reply: str) -> dict[str, Any]:
         return dict((await self.insist("GET", f"messages/{reply}")).body)
 
+    async def listen(self, reply: str) -> aiohttp.ClientResponse:
+        """A reply's event stream, which has begun."""
+        return await self._session.get(f"api/v1/messages/{reply}/events")
+
     def watch(self, conversation: str) -> Viewer:
         return Viewer(self._session, f"ws/conversations/{conversation}/")

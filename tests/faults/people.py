@@ -75,7 +75,7 @@ async def go_away(rig: Rig) -> str:
     return f"{had} of {back.get(asked.reply).length} characters when it left, all of them {away_s} s later"
 
 
-@fault("F22b", "a device asks for much and reads nothing")
+@fault("F22c", "a device asks for much and reads nothing")
 async def stall(rig: Rig) -> str:
     """What it does not fetch must not pile up in the web server, nor keep the device beside it waiting."""
     await rig.fake.script(model="other", text="lantern " * (LONG_CHARACTERS // 8), chunk=4000, delay_s=0.01)

@@ -33,11 +33,15 @@ class Watched:
 
 
 class Viewer:
-    """`replies`: id → what it has. `complaints`: frames that break the protocol. `is_live`: what the heartbeat said."""
+    """`replies`: id → what it has. `complaints`: frames that break the protocol. `is_live`: what the heartbeat said.
+
+    `close_codes`: of every connection that has ended; None for one that broke.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self.replies: dict[str, Watched] = {}
         self.complaints: list[str] = []
+        self.close_codes: list[int | None] = []
         self.connections = 0
         self.resumes = 0
         self.is_live = True
@@ -96,6 +100,7 @@ class Viewer:
                     self._url, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=1)
                 ) as socket:
                     await self._watch(socket)
+                    self.close_codes.append(socket.close_code)
             self._socket = None
             await asyncio.sleep(random.uniform(0.1, RETRY_MOST_S))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import time
 
 from tests.faults.api import Asked
@@ -9,13 +10,16 @@ from tests.faults.catalog import fault
 from tests.faults.check import STUCK_S
 from tests.faults.fake import count_said
 from tests.faults.promises import promise, until
-from tests.faults.rig import Rig
+from tests.faults.rig import Rig, read_command
 from tests.faults.viewer import Viewer
 
 # A second of text, and what the network holds.
 LOST_MOST = 240 + 60
 DRAIN_S = 20.0
 RECONNECT_S = 5.0
+RESTARTING = 4012
+GONE_S = 4.0
+RETURN_S = 2.0
 FROZEN_S = 90
 
 
@@ -78,6 +82,32 @@ async def kill_web(rig: Rig) -> str:
     states = [await viewer.wait_end(asked.reply) for asked, viewer in streams]
     promise(states == ["done"] * 3, f"replies are {states}")
     return f"devices back after {back_s:.1f} s, 3 done"
+
+
+@fault("F10b", "the web server is told to go with 3 streams")
+async def drain_web(rig: Rig) -> str:
+    """Back within 2 s of the moment when there is a server again: whoever knocks too early tries again soon."""
+    streams = await rig.ask_many(3)
+    before = [viewer.connections for _, viewer in streams]
+    events = await rig.api.listen(streams[0][0].reply)
+    old = rig.find("web")
+    old.terminate()
+    gone_s = await until(lambda: not read_command(old), GONE_S, "the end of the old web server")
+    await until(lambda: "exited: web (exit status 0" in rig.read_log("supervisord"), 5, "exit status 0")
+    open_s = await until(lambda: is_open(rig.product.port), 15, "a new web server")
+    back_s = await until(lambda: have_reconnected(streams, before), 20, "sockets again")
+    promise(back_s <= RETURN_S, f"devices are back after {back_s:.1f} s")
+    codes = {code for _, viewer in streams for code in viewer.close_codes}
+    promise(codes == {RESTARTING}, f"sockets were closed with {codes}")
+    promise((await events.text()).endswith("\n\n"), "an event stream was cut off")
+    states = [await viewer.wait_end(asked.reply) for asked, viewer in streams]
+    promise(states == ["done"] * 3, f"replies are {states}")
+    return f"gone after {gone_s:.1f} s with 0, a new one {open_s:.1f} s later, devices back {back_s:.1f} s after it, 3 done"
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def have_reconnected(streams: list[tuple[Asked, Viewer]], before: list[int]) -> bool:

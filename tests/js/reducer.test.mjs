@@ -5,7 +5,6 @@ import { test } from "node:test";
 import { applyOps } from "../../static/js/chat/ops.js";
 import { isWaiting, listLive, reduce, start } from "../../static/js/chat/reducer.js";
 import { isWriting } from "../../static/js/chat/reply.js";
-import { getDelayMs } from "../../static/js/chat/socket.js";
 
 const placed = (reply, state = "queued", isEmpty = true) => ({ type: "page.placed", reply, state, isEmpty });
 const started = (reply) => ({ type: "reply.started", reply, parent: "q", model: "M" });
@@ -191,12 +190,6 @@ test("old state + events = fresh snapshot, whatever is lost, doubled or cut off"
     }
     assert.deepEqual(state.replies.r, reduce(play([placed("r")]).state, fresh).state.replies.r, `seed ${seed}`);
   }
-});
-
-test("back-off grows from half a second to fifteen, with jitter", () => {
-  assert.equal(getDelayMs(0, () => 1), 500);
-  assert.equal(getDelayMs(0, () => 0), 250);
-  assert.equal(getDelayMs(30, () => 1), 15_000);
 });
 
 /** Numbers below `limit` that are the same for the same seed. */

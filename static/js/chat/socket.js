@@ -10,7 +10,10 @@ const PATIENCE_MS = 2_000;
 const SILENCE_MS = 45_000;
 const SIGNED_OUT = 4401;
 const GONE = 4404;
-const RESTARTING = 1012;
+/** The server makes way for the next one: the protocol's own code, and the one that ours can send. */
+const RESTARTING = [1012, 4012];
+const SHORTEST_RETURN_MS = 100;
+const LONGEST_RETURN_MS = 1_000;
 
 /**
  * @typedef {{onOpen: () => void, onFrame: (frame: any) => void, onAway: (isAway: boolean) => void, onEnd: (why: "signed-out" | "gone") => void}} Listener
@@ -19,6 +22,16 @@ const RESTARTING = 1012;
 /** Full jitter over the upper half: many pages do not come back in one wave. @param {number} attempt */
 export function getDelayMs(attempt, random = Math.random) {
   return Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt) * (0.5 + random() / 2);
+}
+
+/**
+ * After a connection that was closed with `code`: at once when that was a deploy, though not all pages in the same moment.
+ * @param {number} code
+ * @param {number} attempt
+ */
+export function getReturnMs(code, attempt, random = Math.random) {
+  if (!RESTARTING.includes(code)) return getDelayMs(attempt, random);
+  return SHORTEST_RETURN_MS + random() * (LONGEST_RETURN_MS - SHORTEST_RETURN_MS);
 }
 
 /**
@@ -66,8 +79,8 @@ export function connect(url, { onOpen, onFrame, onAway, onEnd }) {
     if (code === SIGNED_OUT) return end("signed-out");
     if (code === GONE) return end("gone");
     waitPatiently();
-    retry = setTimeout(open, code === RESTARTING ? getDelayMs(0) / 2 : getDelayMs(attempt));
-    attempt += 1;
+    retry = setTimeout(open, getReturnMs(code, attempt));
+    if (!RESTARTING.includes(code)) attempt += 1;
   }
 
   /** @param {"signed-out" | "gone"} why */
