@@ -170,6 +170,8 @@ CELERY_BROKER_URL = f"redis+socket://{RUN_DIR}/valkey.sock?virtual_host=0" if EM
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "ack_emulation": False,
     "socket_keepalive": True,
+    # A connection that is never answered again is dropped after one to two of these, 25 by default.
+    "health_check_interval": 10,
     # A hung broker must not hold a page and its database connection; workers wait for tasks in polls of 1 s.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,

@@ -18,6 +18,9 @@ REQUEUED_S = 60.0
 ANSWERED_S = 10.0
 RECOVERED_S = 10.0
 STALE_S = 5.0
+# The broker's own watch over a request that is not answered: up to twice the interval of its health checks.
+HUNG_S = 30.0
+ASKS_FOR_REPLIES = rb"BRPOP.*chatbox:replies"
 LOCKED_S = 30.0
 # A bus that is silent is found out by health checks and time limits.
 SILENT_S = 15.0
@@ -161,6 +164,19 @@ async def reset_bus(rig: Rig) -> str:
     await expect_done(streams)
     expect_same(rig, worker)
     return f"{sum(resets)} connections reset, next reply done after {waited_s:.1f} s"
+
+
+@fault("F6c", "the reply worker's connection for new tasks is never answered again")
+async def hang_worker(rig: Rig) -> str:
+    await expect_done([await rig.ask(seconds=1)])
+    worker = rig.find("replies")
+    rig.bus_proxy.intercept(ASKS_FOR_REPLIES)
+    hung_at = time.monotonic()
+    await until(lambda: rig.bus_proxy.intercepted, 5, "a worker that asks for tasks")
+    await expect_done([await rig.ask(seconds=1)], HUNG_S)
+    answered_s = time.monotonic() - hung_at
+    expect_same(rig, worker)
+    return f"the waiting question answered after {answered_s:.1f} s by the same worker"
 
 
 @fault("F8", "the database restarts and is away for 10 s")

@@ -1,6 +1,7 @@
 """A small TCP proxy that misbehaves on demand, between the product and what it depends on. Loopback only."""
 
 import asyncio
+import re
 import socket
 import struct
 from contextlib import suppress
@@ -17,7 +18,7 @@ class ChaosProxy:
 
     latency_s: every piece is held that long. trickle_bytes_s: answers come no faster. cut_after: a connection is reset
     when so many bytes of answer have passed. `open_hole` keeps everything back, as a partition does; `refuse` closes the
-    door; `reset` ends what is open now.
+    door; `reset` ends what is open now; `intercept` is for single requests.
     """
 
     def __init__(self, target: Target) -> None:
@@ -26,6 +27,10 @@ class ChaosProxy:
         self.latency_s = 0.0
         self.trickle_bytes_s: float | None = None
         self.cut_after: int | None = None
+        self.intercepted = 0
+        self._pattern: re.Pattern[bytes] | None = None
+        self._answer = b""
+        self._suspects: set[asyncio.StreamWriter] = set()
         self._is_passing = asyncio.Event()
         self._is_passing.set()
         self._server: asyncio.Server | None = None
@@ -62,8 +67,16 @@ class ChaosProxy:
     def open_hole(self) -> None:
         self._is_passing.clear()
 
+    def intercept(self, pattern: bytes, *, answer: bytes = b"") -> None:
+        """On the connections that are open now, requests like this do not arrive any more: each is answered with `answer` a
+        second later, or never. `intercepted` counts them. Connections made later are well.
+        """
+        self.intercepted, self._pattern, self._answer = 0, re.compile(pattern, re.DOTALL), answer
+        self._suspects = set(self._open)
+
     async def heal(self) -> None:
         self.latency_s, self.trickle_bytes_s, self.cut_after = 0.0, None, None
+        self._pattern = None
         self._is_passing.set()
         await self.start()
 
@@ -76,7 +89,10 @@ class ChaosProxy:
             abort(writer)
             return
         self._open |= {writer, backend[1]}
-        pumps = [asyncio.create_task(self._pump(reader, backend[1])), asyncio.create_task(self._pump(backend[0], writer, True))]
+        pumps = [
+            asyncio.create_task(self._pump(reader, backend[1], writer)),
+            asyncio.create_task(self._pump(backend[0], writer, backend[1], True)),
+        ]
         for pump in pumps:
             note(pump, self._pumps)
         try:
@@ -93,10 +109,15 @@ class ChaosProxy:
             return await asyncio.open_unix_connection(self.target)
         return await asyncio.open_connection(*self.target)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_answer: bool = False) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter, is_answer: bool = False
+    ) -> None:
         passed = 0
         with suppress(OSError):
             while data := await reader.read(CHUNK_BYTES):
+                if not is_answer and self._is_intercepted(writer, data):
+                    await self._answer_late(back)
+                    continue
                 await asyncio.sleep(self.latency_s)
                 await self._is_passing.wait()
                 if is_answer and self.cut_after is not None and passed + len(data) > self.cut_after:
@@ -105,6 +126,15 @@ class ChaosProxy:
                     return
                 passed += len(data)
                 await self._write(writer, data, is_answer)
+
+    def _is_intercepted(self, writer: asyncio.StreamWriter, data: bytes) -> bool:
+        return self._pattern is not None and writer in self._suspects and bool(self._pattern.search(data))
+
+    async def _answer_late(self, back: asyncio.StreamWriter) -> None:
+        self.intercepted += 1
+        if self._answer:
+            await asyncio.sleep(1)
+            back.write(self._answer)
 
     async def _write(self, writer: asyncio.StreamWriter, data: bytes, is_answer: bool) -> None:
         while is_answer and self.trickle_bytes_s and data:

@@ -77,6 +77,22 @@ def test_hole_keeps_everything_back_until_it_heals() -> None:
     play(talk)
 
 
+def test_intercepted_request_is_answered_by_the_proxy_on_old_connections_only() -> None:
+    async def talk(proxy: ChaosProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        proxy.intercept(rb"^GIVE", answer=b"none")
+        writer.write(b"GIVE me")
+        assert await reader.readexactly(4) == b"none"
+        writer.write(b"PING")
+        assert await reader.readexactly(4) == b"PING"
+        other, other_writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        other_writer.write(b"GIVE")
+        assert await other.readexactly(4) == b"GIVE"
+        other_writer.close()
+        assert proxy.intercepted == 1
+
+    play(talk)
+
+
 def test_answer_is_cut_after_so_many_bytes() -> None:
     async def talk(proxy: ChaosProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         proxy.cut_after = 8
