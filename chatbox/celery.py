@@ -1,4 +1,4 @@
-"""The Celery application, and the beat that runs as a thread of one worker (`--with-beat`)."""
+"""The Celery application, the beat that runs as a thread of one worker (`--with-beat`), and each worker's canary."""
 
 import os
 from typing import Any, cast
@@ -12,6 +12,7 @@ from kombu.transport import redis as redis_transport
 from kombu.transport import virtual
 
 from ops import heap
+from ops.canary import CanaryStep
 from ops.checks import refuse_unsafe_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatbox.settings")
@@ -96,3 +97,4 @@ class BeatThread(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(BeatThread)
+app.steps["worker"].add(CanaryStep)

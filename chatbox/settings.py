@@ -167,6 +167,7 @@ CHANNEL_LAYERS = {
 
 # Celery. Recovery is the lease of a reply, never the broker, which therefore keeps no list of what is unfinished.
 CELERY_BROKER_URL = f"redis+socket://{RUN_DIR}/valkey.sock?virtual_host=0" if EMBEDDED_BUS else REDIS_URL
+BROKER_KEY_PREFIX = "chatbox:"
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "ack_emulation": False,
     "socket_keepalive": True,
@@ -175,7 +176,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     # A hung broker must not hold a page and its database connection; workers wait for tasks in polls of 1 s.
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
-    "global_keyprefix": "chatbox:",
+    "global_keyprefix": BROKER_KEY_PREFIX,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_ACKS_LATE = True

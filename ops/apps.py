@@ -6,4 +6,4 @@ class OpsConfig(AppConfig):
     verbose_name = "Operations"
 
     def ready(self) -> None:
-        from ops import checks, health, invariants  # noqa: F401  (each registers what it knows)
+        from ops import checks, health, invariants, metrics  # noqa: F401  (each registers what it knows)

@@ -18,9 +18,12 @@ REQUEUED_S = 60.0
 ANSWERED_S = 10.0
 RECOVERED_S = 10.0
 STALE_S = 5.0
+# The canary's nine looks, the time between two canaries, and an orderly end.
+DEAF_S = 75.0
 # The broker's own watch over a request that is not answered: up to twice the interval of its health checks.
 HUNG_S = 30.0
 ASKS_FOR_REPLIES = rb"BRPOP.*chatbox:replies"
+NOTHING_THERE = b"*-1\r\n"
 LOCKED_S = 30.0
 # A bus that is silent is found out by health checks and time limits.
 SILENT_S = 15.0
@@ -164,6 +167,24 @@ async def reset_bus(rig: Rig) -> str:
     await expect_done(streams)
     expect_same(rig, worker)
     return f"{sum(resets)} connections reset, next reply done after {waited_s:.1f} s"
+
+
+@fault("F6b", "the reply worker is connected and takes nothing any more")
+async def deafen_worker(rig: Rig) -> str:
+    """All its connections are well, but where it asks for tasks it hears that there are none: it looks alive."""
+    await expect_done([await rig.ask(seconds=1)])
+    worker, jobs = rig.find("replies"), rig.find("jobs")
+    rig.bus_proxy.intercept(ASKS_FOR_REPLIES, answer=NOTHING_THERE)
+    deaf_at = time.monotonic()
+    await until(lambda: rig.bus_proxy.intercepted, 5, "a worker that asks for tasks")
+    asked = await rig.ask(seconds=1)
+    await rig.wait_restarted("replies", worker, DEAF_S)
+    restarted_s = time.monotonic() - deaf_at
+    promise("this worker took no task" in rig.read_log("replies"), "the worker ended without saying why")
+    await expect_done([asked], ANSWERED_S)
+    answered_s = time.monotonic() - deaf_at
+    promise(jobs in rig.find_all("jobs"), "the worker beside it ended, too")
+    return f"a new worker after {restarted_s:.1f} s, the waiting question answered after {answered_s:.1f} s"
 
 
 @fault("F6c", "the reply worker's connection for new tasks is never answered again")
