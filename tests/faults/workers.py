@@ -129,6 +129,7 @@ async def freeze_worker(rig: Rig) -> str:
     worker.send_signal(signal.SIGCONT)
     fresh, watcher = await rig.ask(seconds=2)
     promise(await watcher.wait_end(fresh.reply, 20) == "done", "the worker that woke up does not work")
+    promise(worker in rig.find_all("replies"), "the worker that woke up was taken for deaf")
     for row in rows:
         now = await rig.rows.get(row.id)
         promise(
