@@ -19,7 +19,7 @@ from django.urls import re_path  # noqa: E402
 
 from accounts.sockets import AuthMiddleware, OriginGuard, refuse  # noqa: E402
 from conversations.routing import websocket_urlpatterns  # noqa: E402
-from ops import heap  # noqa: E402
+from ops import interpreter  # noqa: E402
 from ops.checks import refuse_unsafe_settings  # noqa: E402
 
 refuse_unsafe_settings()
@@ -72,4 +72,4 @@ application = ProtocolTypeRouter(
     }
 )
 import_module(settings.ROOT_URLCONF)  # or the first request would load the views, behind the freeze
-heap.freeze()
+interpreter.settle()

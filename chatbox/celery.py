@@ -11,7 +11,7 @@ from click import Option
 from kombu.transport import redis as redis_transport
 from kombu.transport import virtual
 
-from ops import heap
+from ops import interpreter
 from ops.canary import CanaryStep
 from ops.checks import refuse_unsafe_settings
 
@@ -74,8 +74,8 @@ def refuse_to_start_unsafe(**_: Any) -> None:
 
 
 @worker_ready.connect
-def freeze_heap(**_: Any) -> None:
-    heap.freeze()
+def settle_interpreter(**_: Any) -> None:
+    interpreter.settle()
 
 
 class BeatThread(bootsteps.StartStopStep):

@@ -93,7 +93,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         silence, number = 0, 0
         while not self._leaving.wait(LOOK_S) and not is_leaving():
-            silence = count_silence(silence, self._look(must_send=number % LOOKS_A_CANARY == 0))
+            silence = count_silence(silence, self._look_safely(must_send=number % LOOKS_A_CANARY == 0))
             number += 1
             if silence >= SILENT_LOOKS:
                 log.error(
