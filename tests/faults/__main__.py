@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from tests.faults import engines, misbehaving, people, sequence, workers  # noqa: F401 - they register their faults
+from tests.faults import devices, engines, misbehaving, people, sequence, workers  # noqa: F401 - they register their faults
 from tests.faults.catalog import FAULTS, Fault
 from tests.faults.check import examine
 from tests.faults.promises import Broken

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import aiohttp
 
+from tests.faults.page import PageViewer
 from tests.faults.promises import Broken, promise
 from tests.faults.viewer import Viewer
 
@@ -134,5 +135,9 @@ class Api:
         """A reply's event stream, which has begun."""
         return await self._session.get(f"api/v1/messages/{reply}/events")
 
-    def watch(self, conversation: str) -> Viewer:
-        return Viewer(self._session, f"ws/conversations/{conversation}/")
+    def watch(self, conversation: str, *, front: str = "") -> Viewer:
+        """`front`: the address, with its slash, of a proxy to go through."""
+        return Viewer(self._session, f"{front}ws/conversations/{conversation}/")
+
+    def watch_page(self, conversation: str) -> PageViewer:
+        return PageViewer(self._session, f"ws/conversations/{conversation}/?format=html")

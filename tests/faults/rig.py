@@ -186,8 +186,14 @@ class Rig:
             await viewer.wait_length(asked.reply, 60)
         return streams
 
-    def watch(self, conversation: str) -> Viewer:
-        viewer = self.api.watch(conversation)
+    def watch(self, conversation: str, *, front: str = "") -> Viewer:
+        viewer = self.api.watch(conversation, front=front)
+        self.viewers.append(viewer)
+        return viewer
+
+    def watch_page(self, conversation: str) -> Viewer:
+        """A device that shows HTML, as our own page does."""
+        viewer = self.api.watch_page(conversation)
         self.viewers.append(viewer)
         return viewer
 

@@ -17,7 +17,7 @@ Step = Callable[["Life"], Awaitable[None]]
 
 
 class Life:
-    """Up to six conversations with two devices each."""
+    """Up to six conversations with two devices each: one shows text, the other HTML."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
@@ -32,7 +32,7 @@ async def send(life: Life) -> None:
     if len(life.conversations) < CONVERSATIONS:
         conversation = await rig.api.open()
         rig.watch(conversation)
-        rig.watch(conversation)
+        rig.watch_page(conversation)
         life.conversations[conversation] = []
     conversation = rig.random.choice(list(life.conversations))
     await wait_free(life, conversation)

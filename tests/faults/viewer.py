@@ -5,7 +5,7 @@ import json
 import random
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -18,18 +18,27 @@ TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1)
 
 @dataclass
 class Watched:
-    """What the device has of one reply. `state` is empty until its end."""
+    """What the device has of one reply: its text or, on a page, `blocks` of HTML for so many `painted` characters of it.
+
+    `state` is empty until its end.
+    """
 
     text: str = ""
     reasoning: str = ""
+    blocks: list[str] = field(default_factory=list)
+    painted: int = 0
     state: str = ""
     error: str = ""
     ended_at: float = 0.0
     told_at: float = 0.0
 
     @property
+    def at(self) -> int:
+        return self.painted or len(self.text)
+
+    @property
     def length(self) -> int:
-        return len(self.text) + len(self.reasoning)
+        return self.at + len(self.reasoning)
 
 
 class Viewer:
@@ -37,6 +46,8 @@ class Viewer:
 
     `close_codes`: of every connection that has ended; None for one that broke.
     """
+
+    kind = "device"
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self.replies: dict[str, Watched] = {}
@@ -68,6 +79,10 @@ class Viewer:
 
     def get(self, reply: str) -> Watched:
         return self.replies.setdefault(reply, Watched())
+
+    def shows(self, reply: str, text: str) -> bool:
+        """Whether this is what a person reads there, byte for byte."""
+        return self.get(reply).text == text
 
     async def close(self) -> None:
         self._task.cancel()
@@ -118,7 +133,7 @@ class Viewer:
         self.resumes += 1
         self._resumed.add(reply)
         if self._socket is not None:
-            await self._socket.send_json({"type": "resume", "reply": reply, "at": len(self.get(reply).text)})
+            await self._socket.send_json({"type": "resume", "reply": reply, "at": self.get(reply).at})
 
     async def _take(self, frame: dict[str, Any]) -> None:
         kind = frame["type"]
