@@ -1,7 +1,8 @@
 """`python -m tests.faults`: break the running product in every way we know, and see that it keeps its promises.
 
 Prints the seed first, then a line for each fault: its code, verdict, seconds, and what was seen. The exit status is 1 when a
-promise was broken. Everything runs on loopback, in a directory of its own, and ends by itself.
+promise was broken; a fault that this machine cannot play is skipped. Everything runs on loopback, in a directory of its own,
+and ends by itself.
 """
 
 import argparse
@@ -14,10 +15,10 @@ import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from tests.faults import devices, engines, misbehaving, people, sequence, workers  # noqa: F401 - they register their faults
+from tests.faults import devices, engines, front, misbehaving, people, sequence, workers  # noqa: F401 - they register theirs
 from tests.faults.catalog import FAULTS, Fault
 from tests.faults.check import examine
-from tests.faults.promises import Broken
+from tests.faults.promises import Broken, Skipped
 from tests.faults.rig import Rig
 
 FAULT_LIMIT_S = 300
@@ -82,15 +83,17 @@ async def judge(
             told = await play()
             await rig.heal()
             told += "; " + await examine(rig)
+    except Skipped as reason:
+        verdict, told = "skipped", f"skipped: {reason}"
     except (Broken, TimeoutError) as error:
         verdict, told = "BROKEN", str(error) or f"not over within {limit_s:g} s"
     except Exception:
         verdict, told = "BROKEN", traceback.format_exc()
-    print(f"{code:6} {verdict:6} {time.monotonic() - started:6.1f} s  {title}: {told}", flush=True)
-    if verdict != "ok":
+    print(f"{code:6} {verdict:7} {time.monotonic() - started:6.1f} s  {title}: {told}", flush=True)
+    if verdict == "BROKEN":
         await recover(rig, is_verbose=is_verbose)
     await rig.close_viewers()
-    return verdict == "ok"
+    return verdict != "BROKEN"
 
 
 async def recover(rig: Rig, *, is_verbose: bool) -> None:

@@ -10,6 +10,10 @@ class Broken(Exception):
     """The product did not keep a promise."""
 
 
+class Skipped(Exception):
+    """A fault that cannot be played on this machine, and why. Neither kept nor broken."""
+
+
 def promise(claim: object, told: str) -> None:
     if not claim:
         raise Broken(told)
