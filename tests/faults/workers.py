@@ -9,6 +9,7 @@ from tests.faults.api import Asked
 from tests.faults.catalog import fault
 from tests.faults.check import STUCK_S
 from tests.faults.fake import count_said
+from tests.faults.people import wait_for_call
 from tests.faults.promises import promise, until
 from tests.faults.rig import Rig, read_command
 from tests.faults.viewer import Viewer
@@ -21,6 +22,35 @@ RESTARTING = 4012
 GONE_S = 4.0
 RETURN_S = 2.0
 FROZEN_S = 90
+BLOCKED_S = 5.0
+
+
+@fault("F1", "the reply worker is killed, before the first text of one reply and in the middle of another")
+async def kill_worker_between(rig: Rig) -> str:
+    await rig.fake.script(model="silent", hang=True)
+    streams = [await rig.ask_scripted(model="silent"), await rig.ask(seconds=20)]
+    await wait_for_call(rig, streams[0][0])
+    await streams[1][1].wait_length(streams[1][0].reply, 200)
+    had = [viewer.get(asked.reply).text for asked, viewer in streams]
+    rig.find("replies").kill()
+    killed_at = time.monotonic()
+    await expect_interrupted(streams, since=killed_at)
+    ended_s = time.monotonic() - killed_at
+    await rig.fake.script()
+    for (asked, viewer), text in zip(streams, had, strict=True):
+        promise(viewer.get(asked.reply).text.startswith(text), "text that a device had went away")
+        await expect_two_bubbles(rig, asked)
+        promise(await viewer.wait_end(await rig.api.retry(asked)) == "done", "Retry did not bring a whole reply")
+        await expect_two_bubbles(rig, asked)
+    return f"both interrupted after {ended_s:.1f} s, with 0 and ≥ {len(had[1])} characters, one bubble each, Retry done"
+
+
+async def expect_two_bubbles(rig: Rig, asked: Asked) -> None:
+    """The question and the reply shown for it, however often it was written; and no row that nobody asked for."""
+    shown = (await rig.api.call("GET", f"conversations/{asked.conversation}/messages")).body["messages"]
+    promise([message["id"] for message in shown] == [asked.message, asked.reply], f"{len(shown)} bubbles")
+    rows = [reply.id for reply in (await rig.rows.list_replies()).values() if reply.parent == asked.message]
+    promise(set(rows) == set(asked.replies), f"{len(rows)} replies stored, {len(asked.replies)} asked for")
 
 
 @fault("F2", "the reply worker is killed with 5 streams")
@@ -136,3 +166,23 @@ async def freeze_worker(rig: Rig) -> str:
             now == row, f"the zombie changed a row: {len(row.text)} → {len(now.text)} characters, {row.state} → {now.state}"
         )
     return f"2 interrupted after {ended_s:.1f} s, nothing written after it woke up"
+
+
+@fault("F39b", "the web server stands still for 5 s with 3 streams")
+async def freeze_web(rig: Rig) -> str:
+    streams, web = await rig.ask_many(3, seconds=15), rig.find("web")
+    before = [viewer.connections for _, viewer in streams]
+    web.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(BLOCKED_S)
+    had = [viewer.get(asked.reply).length for asked, viewer in streams]
+    web.send_signal(signal.SIGCONT)
+    on_s = await until(lambda: have_grown(streams, had), RECONNECT_S, "more text on every device")
+    kept = sum(viewer.connections == count for (_, viewer), count in zip(streams, before, strict=True))
+    states = [await viewer.wait_end(asked.reply) for asked, viewer in streams]
+    promise(states == ["done"] * 3, f"replies are {states}")
+    promise(web in rig.find_all("web"), "the web server was restarted")
+    return f"devices go on {on_s:.2f} s later, {kept} of 3 on the same socket, 3 done"
+
+
+def have_grown(streams: list[tuple[Asked, Viewer]], had: list[int]) -> bool:
+    return all(viewer.get(asked.reply).length > length for (asked, viewer), length in zip(streams, had, strict=True))
