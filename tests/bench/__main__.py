@@ -9,30 +9,13 @@ from types import FrameType
 
 import psutil
 
-from tests.bench import report, runs, sends, sockets, stops
+from tests.bench import openings, report, runs, sends, sockets, stops
 from tests.bench.installation import Installation, install
+from tests.bench.options import parse
 from tests.bench.processes import read_line, spawn
 from tests.bench.runs import Result, Run
 from tests.bench.usage import read_rss
 from tests.bench.viewers import Job
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--streams", type=int, nargs="+", help="how many at once (1 10 50 200)")
-    parser.add_argument("--seconds", type=float, help="how long each reply is written (10)")
-    parser.add_argument("--rate", type=float, default=50.0, help="tokens a second and stream")
-    parser.add_argument("--rounds", type=int, help="relay and product in turns, so many times (3)")
-    parser.add_argument("--ramp", type=float, default=2.0, help="seconds over which a run's streams begin")
-    parser.add_argument("--quick", action="store_true", help="10 and 50 streams of 4 s, once")
-    parser.add_argument("--only-streams", action="store_true", help="leave out sends, stops and idle sockets")
-    options = parser.parse_args()
-    options.streams = options.streams or ([10, 50] if options.quick else [1, 10, 50, 200])
-    options.seconds = options.seconds or (4.0 if options.quick else 10.0)
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.times = 20 if options.quick else 100
-    options.sockets = 100 if options.quick else 500
-    return options
 
 
 def end_in_order(_number: int, _frame: FrameType | None) -> None:
@@ -41,14 +24,14 @@ def end_in_order(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, end_in_order)
-    options = parse()
+    options = parse(__doc__)
     report.print_load("before")
     with contextlib.ExitStack() as stack:
         upstream = f"http://127.0.0.1:{read_line(stack.enter_context(spawn('upstream')))}"
         relay = stack.enter_context(spawn("relay", upstream))
         relay_address = f"http://127.0.0.1:{read_line(relay)}"
         installation = stack.enter_context(install())
-        lengths = [] if options.only_streams else [10, 5000]
+        lengths = sends.LENGTHS if "sends" in options.parts else {}
         installation.seed(upstream=upstream, people=max(options.streams), lengths=lengths)
         Bench(options, installation, upstream, relay_address, psutil.Process(relay.pid)).run()
 
@@ -65,22 +48,24 @@ class Bench:
         self._addresses = {"relay": relay, "product": installation.address}
         self._processes = {"relay": {"relay": relay_process}, "product": installation.find_processes()}
         self._number = 0
+        self._problems: list[str] = []
+        self._pairs: list[tuple[Result, Result]] = []
 
     def run(self) -> None:
-        is_whole = not self._options.only_streams
         self._check_exactness()
         idle = read_rss(self._processes["product"])
-        socket_bytes = asyncio.run(self._measure_sockets()) if is_whole else 0.0
-        pairs = [self._measure_pair(streams) for streams in self._options.streams]
-        costs = sends.measure(self._installation, times=self._options.times) if is_whole else []
-        delays = asyncio.run(self._measure_stops()) if is_whole else {}
-        report.print_streams(pairs)
-        report.print_memory(pairs, idle=idle, socket_bytes=socket_bytes, sockets=self._options.sockets)
-        report.print_sends(costs)
-        report.print_stops(delays)
+        plays = {
+            "sockets": self._run_sockets,  # first, while memory is what a young process has
+            "streams": self._run_streams,
+            "sends": self._run_sends,
+            "stops": self._run_stops,
+        }
+        for part in [part for part in plays if part in self._options.parts]:
+            plays[part]()
+        report.print_idle(idle)
         report.print_load("after")
-        report.print_ratios(pairs)
-        if any(result.problems for pair in pairs for result in pair):
+        report.print_ratios(self._pairs)
+        if self._problems:
             sys.exit("not every reply was complete and exact")
 
     def _check_exactness(self) -> None:
@@ -90,6 +75,23 @@ class Bench:
             if problems := [one.problem for one in run.seen if one.problem]:
                 sys.exit(f"{target}: {problems}")
         print("text and HTML on the sockets, the row and the upstream's text are the same, byte for byte", flush=True)
+
+    def _run_sockets(self) -> None:
+        report.print_sockets(asyncio.run(self._measure_sockets()), self._options.sockets)
+
+    def _run_streams(self) -> None:
+        self._pairs = [self._measure_pair(streams) for streams in self._options.streams]
+        report.print_streams(self._pairs)
+        report.print_memory(self._pairs)
+        self._problems += [problem for pair in self._pairs for result in pair for problem in result.problems]
+
+    def _run_sends(self) -> None:
+        """Openings first: sends make the conversations longer."""
+        report.print_openings(openings.measure(self._installation, times=self._options.openings))
+        report.print_sends(sends.measure(self._installation, times=self._options.times))
+
+    def _run_stops(self) -> None:
+        report.print_stops(asyncio.run(self._measure_stops()))
 
     def _measure_pair(self, streams: int) -> tuple[Result, Result]:
         done: dict[str, list[Run]] = {"product": [], "relay": []}

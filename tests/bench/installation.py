@@ -19,7 +19,7 @@ APART = {"jobs": r"-Q default,ops"}
 
 class Installation(Product):
     bearers: list[str]
-    conversations: dict[str, str]
+    conversations: dict[str, list[str]]
 
     @property
     def environment(self) -> dict[str, str]:

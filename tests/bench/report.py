@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tests.bench.installation import APART, SERVING
+from tests.bench.openings import Opening
 from tests.bench.runs import Result
 from tests.bench.sends import SendCost
 from tests.bench.usage import percentile
@@ -57,15 +58,21 @@ def print_streams(pairs: Sequence[tuple[Result, Result]]) -> None:
             print(f"        ! {problem}")
 
 
-def print_memory(pairs: Sequence[tuple[Result, Result]], *, idle: dict[str, int], socket_bytes: float, sockets: int) -> None:
+def print_idle(idle: dict[str, int]) -> None:
+    print("\nIdle, MB: " + ", ".join(f"{name} {size / MB:.0f}" for name, size in idle.items()))
+
+
+def print_sockets(socket_bytes: float, sockets: int) -> None:
+    print(f"\nAn idle socket, kB of the web process: {socket_bytes / KB:.0f}   ({sockets} sockets)")
+
+
+def print_memory(pairs: Sequence[tuple[Result, Result]]) -> None:
     """A stream's share: the highest of the largest run over what its first began with."""
     first, last = pairs[0][0].runs[0], pairs[-1][0].runs  # memory that a smaller run took is not given back
-    print("\nMemory")
-    print("idle, MB: " + ", ".join(f"{name} {size / MB:.0f}" for name, size in idle.items()))
-    print(f"web, kB an idle socket: {socket_bytes / KB:.0f}   ({sockets} sockets)")
+    print("\nA stream, kB of memory")
     for name in ("worker", "web"):
         grown = max(run.rss_peak[name] for run in last) - first.rss_before[name]
-        print(f"{name}, kB a stream: {grown / last[0].streams / KB:.0f}   ({last[0].streams} streams)")
+        print(f"{name:10} {grown / last[0].streams / KB:.0f}   ({last[0].streams} streams)")
 
 
 def print_stops(kinds: dict[str, list[float]]) -> None:
@@ -75,10 +82,34 @@ def print_stops(kinds: dict[str, list[float]]) -> None:
 
 
 def print_sends(costs: Sequence[SendCost]) -> None:
+    """The last is compared with the first; by halves too, since how far those differ is the machine's noise."""
     print("\nA send (the whole request), ms p50/p95 and queries")
     for cost in costs:
-        middle, high = percentile(cost.milliseconds, 0.5), percentile(cost.milliseconds, 0.95)
-        print(f"{cost.length:>6} messages   {middle:6.1f}/{high:.1f}   {cost.queries} queries")
+        times = join((percentile(cost.milliseconds, 0.5), percentile(cost.milliseconds, 0.95)), 1)
+        print(f"{cost.length:>6} messages   {times:12} {cost.queries} queries   ({len(cost.milliseconds)} times)")
+    short, long = costs[0], costs[-1]
+    halves = join((compare_medians(half(long), half(short)) for half in (SendCost.get_first, SendCost.get_second)), 2)
+    ratio, more = compare_medians(long.milliseconds, short.milliseconds), long.queries - short.queries
+    print(f"{long.length} to {short.length}: {ratio:.2f} × the time (by halves {halves}; target 1.2), {more:+d} queries")
+
+
+def compare_medians(these: Sequence[float], those: Sequence[float]) -> float:
+    return percentile(these, 0.5) / percentile(those, 0.5)
+
+
+def print_openings(openings: Sequence[Opening]) -> None:
+    print("\nOpened in Chromium: from the navigation to the newest message on the screen, ms p50/p95/most (target 1000)")
+    if not openings:
+        print("not measured: Chromium is not installed")
+    for one in openings:
+        shown = join((percentile(one.shown_ms, 0.5), percentile(one.shown_ms, 0.95), max(one.shown_ms)))
+        print(f"{one.length:>6} messages   {shown:14} ({len(one.shown_ms)} times)   {describe_older(one.older_ms)}")
+
+
+def describe_older(older_ms: Sequence[float]) -> str:
+    if not older_ms:
+        return "no older ones"
+    return f"{len(older_ms)} pages of older ones by scrolling up, p50/most {join((percentile(older_ms, 0.5), max(older_ms)))}"
 
 
 def print_ratios(pairs: Sequence[tuple[Result, Result]]) -> None:

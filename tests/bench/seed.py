@@ -12,15 +12,20 @@ from accounts.models import User
 from conversations.models import Author, Conversation, Message
 from providers.models import ChatModel, Provider
 
+MARKDOWN = "\n\n- **first** of `two`\n- second\n\n```python\nfor turn in range(5):\n    print(turn)\n```\n"
 
-def seed(*, upstream: str, people: int, lengths: list[int]) -> None:
-    """A provider, people with tokens, and for the first of them a conversation of each length. Prints all of it as JSON."""
+
+def seed(*, upstream: str, people: int, lengths: dict[int, int]) -> None:
+    """A provider, people with tokens, and for the first of them so many conversations of each length. Prints it all as JSON."""
     provider = Provider.objects.create(name="Bench", base_url=f"{upstream}/v1", allow_private_address=True)
     model = ChatModel.objects.create(provider=provider, name="bench", is_default=True, context_tokens=100_000)
     users = [services.create_user(email=f"viewer{number}@example.test", password=None) for number in range(people)]
     made = {
         "bearers": [tokens.create_pair(user=user).access for user in users],
-        "conversations": {length: str(make_conversation(users[0], model, length).id) for length in lengths},
+        "conversations": {
+            length: [str(make_conversation(users[0], model, length).id) for _ in range(copies)]
+            for length, copies in lengths.items()
+        },
     }
     print(json.dumps(made))
 
@@ -37,7 +42,7 @@ def make_conversation(owner: User, model: ChatModel, length: int) -> Conversatio
             parent_id=ids[number - 1] if number else None,
             sequence=number + 1,
             role=roles[number % 2],
-            text=f"Turn {number}: " + "some words of ordinary length " * 6,
+            text=f"Turn {number}: " + "some words of ordinary length " * 6 + MARKDOWN * (number % 2),
             model=model if number % 2 else None,
         )
         for number in range(length)
@@ -60,3 +65,10 @@ def count_queries(*, bearer: str, conversation: str, question: str) -> None:
         answer = client.post(path, {"text": question}, content_type="application/json")
     assert answer.status_code == 202, answer.content
     print(json.dumps({"queries": len(statements), "reply": answer.json()["reply"]["id"]}))
+
+
+def sign_in(*, email: str) -> None:
+    """A browser's session. Prints its cookies."""
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(User.objects.get(email=email))
+    print(json.dumps({name: morsel.value for name, morsel in client.cookies.items()}))

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.journeys import chromium
 from tests.journeys.product import Product, make_product
 
 EMAIL = "ada@example.test"
 PASSWORD = "correct horse battery staple"
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="package")
@@ -31,10 +28,8 @@ def product() -> Iterator[Product]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert executable, "Install Chromium (the package `chromium` on Debian) for the browser journeys."
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
+        browser = chromium.launch(playwright)
         yield browser
         browser.close()
 
