@@ -9,7 +9,7 @@ from types import FrameType
 
 import psutil
 
-from tests.bench import openings, report, runs, sends, sockets, stops
+from tests.bench import crowd, openings, report, runs, sends, sockets, stops
 from tests.bench.installation import Installation, install
 from tests.bench.options import parse
 from tests.bench.processes import read_line, spawn
@@ -57,6 +57,7 @@ class Bench:
         plays = {
             "sockets": self._run_sockets,  # first, while memory is what a young process has
             "streams": self._run_streams,
+            "crowd": self._run_crowd,
             "sends": self._run_sends,
             "stops": self._run_stops,
         }
@@ -84,6 +85,19 @@ class Bench:
         report.print_streams(self._pairs)
         report.print_memory(self._pairs)
         self._problems += [problem for pair in self._pairs for result in pair for problem in result.problems]
+
+    def _run_crowd(self) -> None:
+        options, installation = self._options, self._installation
+        order = crowd.build_crowd(installation.address, self._upstream, installation.bearers[0], viewers=options.viewers)
+        result = crowd.measure(
+            order,
+            self._processes["product"],
+            rounds=options.rounds * crowd.TIMES,
+            seconds=options.seconds,
+            stalled=options.stalled,
+        )
+        crowd.print_crowd(result)
+        self._problems += result.problems
 
     def _run_sends(self) -> None:
         """Openings first: sends make the conversations longer."""

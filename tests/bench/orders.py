@@ -4,12 +4,15 @@ import msgspec
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `key` names it afterwards; a first token after `first_ms`, then `rate` a second."""
+    """One answer. `key` names it afterwards; a first token after `first_ms`, then `rate` a second, each with a paragraph of
+    `filler` characters behind it.
+    """
 
     key: str
     tokens: int
     rate: float = 50.0
     first_ms: float = 300.0
+    filler: int = 0
 
     @property
     def question(self) -> str:

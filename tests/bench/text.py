@@ -38,6 +38,11 @@ def read_stamp(digits: str, *, now: int) -> int:
     return now - (now - value) % CYCLE
 
 
+def build_filler(characters: int) -> str:
+    """A paragraph of about that length, without a stamp."""
+    return f"\n\n{'and many more words ' * (characters // 20)}\n\n" if characters else ""
+
+
 def build_templates(seed: str) -> Iterator[str]:
     """Tokens without end, each with one `{}` for its stamp: headings, paragraphs, lists and code."""
     chance = random.Random(seed)

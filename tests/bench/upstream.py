@@ -13,7 +13,7 @@ import msgspec
 
 from tests.bench.orders import Call, Order, read_order
 from tests.bench.processes import serve
-from tests.bench.text import build_stamp, build_templates, read_clock
+from tests.bench.text import build_filler, build_stamp, build_templates, read_clock
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n"
 FRAME = b'data: {"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"bench","choices":%s}\n\n'
@@ -57,7 +57,7 @@ class Answer:
     def _write(self) -> None:
         """A token that is late is written at once and has a later stamp: our own lateness is nobody else's latency."""
         self._last_stamp = max(self._last_stamp + 1, read_clock())
-        token = next(self._templates).format(build_stamp(self._last_stamp))
+        token = next(self._templates).format(build_stamp(self._last_stamp)) + build_filler(self._order.filler)
         choice = f'[{{"index":0,"delta":{{"content":{json.dumps(token)}}},"finish_reason":null}}]'
         self._transport.write(build_chunk(FRAME % choice.encode()))
         self._written.append(token)

@@ -32,16 +32,20 @@ def read_all_cpu_s(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
 
 
 class Strangers:
-    """How many cores everybody else used while the block ran, time stolen by other machines included. `cores` afterwards."""
+    """How many cores everybody else used while the block ran, time stolen by other machines included.
+
+    `cores` afterwards, and the block's `seconds`.
+    """
 
     def __enter__(self) -> "Strangers":
         self._began = time.monotonic()
         self._before_s = self._read_s()
-        self.cores = 0.0
+        self.cores, self.seconds = 0.0, 0.0
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cores = max(0.0, (self._read_s() - self._before_s) / (time.monotonic() - self._began))
+        self.seconds = time.monotonic() - self._began
+        self.cores = max(0.0, (self._read_s() - self._before_s) / self.seconds)
 
     def _read_s(self) -> float:
         times = psutil.cpu_times()
