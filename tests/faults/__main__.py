@@ -15,7 +15,17 @@ import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from tests.faults import devices, engines, front, misbehaving, people, sequence, workers  # noqa: F401 - they register theirs
+from tests.faults import (  # noqa: F401 - they register their faults
+    devices,
+    engines,
+    exhausted,
+    front,
+    misbehaving,
+    people,
+    sequence,
+    unreachable,
+    workers,
+)
 from tests.faults.catalog import FAULTS, Fault
 from tests.faults.check import examine
 from tests.faults.promises import Broken, Skipped

@@ -80,11 +80,17 @@ class Rig:
 
     async def _make_models(self) -> None:
         proxied = f"http://127.0.0.1:{self.provider_proxy.port}/v1"
-        rows = [("Direct", f"{self.fake.address}/v1", DIRECT_MODELS), ("Proxied", proxied, PROXIED_MODELS)]
+        await self._add_models([("Direct", f"{self.fake.address}/v1", DIRECT_MODELS), ("Proxied", proxied, PROXIED_MODELS)])
+
+    async def add_model(self, name: str, url: str) -> None:
+        """A model of a provider of its own."""
+        await self._add_models([(name.title(), url, (name,))])
+
+    async def _add_models(self, rows: list[tuple[str, str, tuple[str, ...]]]) -> None:
         made = await asyncio.to_thread(self.product.run, "shell", "-c", MAKE_MODELS.format(rows=rows))
         assert made.returncode == 0, made.stderr
-        pairs = [line.split() for line in made.stdout.splitlines() if line.startswith((*DIRECT_MODELS, *PROXIED_MODELS))]
-        self.api.models = {pair[0]: pair[1] for pair in pairs}
+        names = tuple(name for _, _, models in rows for name in models)
+        self.api.models |= dict(line.split() for line in made.stdout.splitlines() if line.startswith(names))
 
     async def stop(self) -> None:
         """In order. Raises AssertionError for orphans."""
