@@ -2,10 +2,12 @@
 
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from accounts import services, tokens
 from accounts.models import User
@@ -31,7 +33,8 @@ def seed(*, upstream: str, people: int, lengths: dict[int, int]) -> None:
 
 
 def make_conversation(owner: User, model: ChatModel, length: int) -> Conversation:
-    """`length` messages, question and answer in turn, one path."""
+    """`length` messages, question and answer in turn, one path, all of it of yesterday."""
+    yesterday = timezone.now() - timedelta(days=1)
     ids = [uuid.uuid4() for _ in range(length)]
     conversation = Conversation.objects.create(owner=owner, title=f"{length} messages", model=model, message_count=length)
     roles = (Author.USER, Author.ASSISTANT)
@@ -44,6 +47,7 @@ def make_conversation(owner: User, model: ChatModel, length: int) -> Conversatio
             role=roles[number % 2],
             text=f"Turn {number}: " + "some words of ordinary length " * 6 + MARKDOWN * (number % 2),
             model=model if number % 2 else None,
+            finished_at=yesterday if number % 2 else None,
         )
         for number in range(length)
     )
