@@ -31,6 +31,11 @@ def get_user(request: Request) -> User:
     return cast(User, request.user)
 
 
+def get_key(request: Request) -> str:
+    """Whatever makes a provider call may be sent again under the same key."""
+    return str(request.headers.get("Idempotency-Key", ""))
+
+
 class ConversationOut(serializers.ModelSerializer[Conversation]):
     class Meta:
         model = Conversation
@@ -171,7 +176,7 @@ class MessagesView(APIView):
             model_ids=data["models"],
             when_running=data["when_running"],
             parent_id=data["parent"],
-            idempotency_key=request.headers.get("Idempotency-Key", ""),
+            idempotency_key=get_key(request),
         )
         return Response(show(SentOut, sent), status=status.HTTP_202_ACCEPTED)
 
@@ -197,14 +202,16 @@ class RegenerateView(APIView):
     @extend_schema(request=Input, responses={202: MessageOut})
     def post(self, request: Request, message_id: UUID) -> Response:
         data = parse(self.Input, request)
-        reply = services.regenerate_reply(user=get_user(request), message_id=message_id, model_id=data["model"])
+        reply = services.regenerate_reply(
+            user=get_user(request), message_id=message_id, model_id=data["model"], idempotency_key=get_key(request)
+        )
         return Response({"reply": show(MessageOut, reply)}, status=status.HTTP_202_ACCEPTED)
 
 
 class ContinueView(APIView):
     @extend_schema(request=None, responses={202: MessageOut})
     def post(self, request: Request, message_id: UUID) -> Response:
-        reply = services.continue_reply(user=get_user(request), message_id=message_id)
+        reply = services.continue_reply(user=get_user(request), message_id=message_id, idempotency_key=get_key(request))
         return Response({"reply": show(MessageOut, reply)}, status=status.HTTP_202_ACCEPTED)
 
 
@@ -225,7 +232,13 @@ class EditView(APIView):
     @extend_schema(request=Input, responses={202: SentOut})
     def post(self, request: Request, message_id: UUID) -> Response:
         data = parse(self.Input, request)
-        sent = services.edit_message(user=get_user(request), message_id=message_id, text=data["text"], model_id=data["model"])
+        sent = services.edit_message(
+            user=get_user(request),
+            message_id=message_id,
+            text=data["text"],
+            model_id=data["model"],
+            idempotency_key=get_key(request),
+        )
         return Response(show(SentOut, sent), status=status.HTTP_202_ACCEPTED)
 
 

@@ -5,6 +5,7 @@ As Stripe has it: the same key is answered with the stored result, the same key 
 
 import hashlib
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db import connection
 
@@ -23,10 +24,11 @@ class Claim:
     fingerprint: str
     stored: tuple[Message, Message] | None = None
 
-    def store(self, *, message: Message, reply: Message) -> None:
+    def store(self, *, message_id: UUID, reply_id: UUID) -> None:
+        """`message_id`: what the reply answers."""
         if self.key:
             IdempotencyKey.objects.create(
-                user=self.user, key=self.key, fingerprint=self.fingerprint, message=message, reply=reply
+                user=self.user, key=self.key, fingerprint=self.fingerprint, message_id=message_id, reply_id=reply_id
             )
 
 

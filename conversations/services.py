@@ -113,39 +113,49 @@ def send_message(
 
 
 @transaction.atomic
-def edit_message(*, user: User, message_id: UUID, text: str, model_id: UUID | None = None) -> Sent:
+def edit_message(*, user: User, message_id: UUID, text: str, model_id: UUID | None = None, idempotency_key: str = "") -> Sent:
     """The same turn in other words: a sibling of the message, with a reply of its own. The old branch stays."""
     text = limits.check_text(text)
+    claim = idempotency.claim(user=user, key=idempotency_key, request=("edit", message_id, text, model_id))
+    if claim.stored:
+        return _recall(*claim.stored)
     message = _get_own(user, message_id, role=Author.USER)
     conversation = _lock_idle(user, message.conversation_id)
-    return _send(conversation, text, parent_id=message.parent_id, models=[_choose_model(model_id or conversation.model_id)])
+    models = [_choose_model(model_id or conversation.model_id)]
+    return _send_once(claim, conversation, text, parent_id=message.parent_id, models=models)
 
 
 @transaction.atomic
-def regenerate_reply(*, user: User, message_id: UUID, model_id: UUID | None = None) -> Message:
+def regenerate_reply(*, user: User, message_id: UUID, model_id: UUID | None = None, idempotency_key: str = "") -> Message:
     """Another reply to the same message, by the same model unless another is named: a sibling.
 
-    Raises MessageNotFound, ReplyRunning, ModelUnavailable.
+    Raises MessageNotFound, ReplyRunning, KeyReused, ModelUnavailable.
     """
+    claim = idempotency.claim(user=user, key=idempotency_key, request=("regenerate", message_id, model_id))
+    if claim.stored:
+        return claim.stored[1]
     old = _get_own(user, message_id, role=Author.ASSISTANT)
     conversation = _lock_idle(user, old.conversation_id)
     model = _choose_model(model_id or old.model_id or conversation.model_id)
-    return _answer(conversation, [model], parent_id=old.parent_id)[0]
+    return _answer_once(claim, conversation, model, parent_id=old.parent_id)
 
 
 @transaction.atomic
-def continue_reply(*, user: User, message_id: UUID) -> Message:
+def continue_reply(*, user: User, message_id: UUID, idempotency_key: str = "") -> Message:
     """A sibling that begins with the text of a reply that has no end, to be written on from there. The old one stays.
 
-    Raises MessageNotFound, ReplyRunning, ReplyComplete, ModelUnavailable.
+    Raises MessageNotFound, ReplyRunning, KeyReused, ReplyComplete, ModelUnavailable.
     """
+    claim = idempotency.claim(user=user, key=idempotency_key, request=("continue", message_id))
+    if claim.stored:
+        return claim.stored[1]
     old = _get_own(user, message_id, role=Author.ASSISTANT)
     conversation = _lock_idle(user, old.conversation_id)
     old.refresh_from_db()
     if not old.is_continuable:
         raise ReplyComplete
     model = _choose_model(old.model_id or conversation.model_id)
-    return _answer(conversation, [model], parent_id=old.parent_id, text=old.text, reasoning=old.reasoning)[0]
+    return _answer_once(claim, conversation, model, parent_id=old.parent_id, text=old.text, reasoning=old.reasoning)
 
 
 @transaction.atomic
@@ -280,8 +290,16 @@ def _send_once(
     claim: idempotency.Claim, conversation: Conversation, text: str, *, parent_id: UUID | None, models: list[ChatModel]
 ) -> Sent:
     sent = _send(conversation, text, parent_id=parent_id, models=models)
-    claim.store(message=sent.message, reply=sent.reply)
+    claim.store(message_id=sent.message.id, reply_id=sent.reply.id)
     return sent
+
+
+def _answer_once(
+    claim: idempotency.Claim, conversation: Conversation, model: ChatModel, *, parent_id: UUID | None, **begun: Any
+) -> Message:
+    reply = _answer(conversation, [model], parent_id=parent_id, **begun)[0]
+    claim.store(message_id=cast(UUID, parent_id), reply_id=reply.id)
+    return reply
 
 
 def _recall(message: Message, reply: Message) -> Sent:

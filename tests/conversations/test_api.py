@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -105,6 +106,24 @@ def test_owner_sends_reads_and_continues(fake: FakeProvider) -> None:
     messages = call(client, "get", path).json()
     assert [message["role"] for message in messages["messages"]] == ["user", "assistant"]
     assert not messages["has_more"]
+
+
+@pytest.mark.parametrize("door", ["messages/{reply}/regenerate", "messages/{reply}/continue", "messages/{message}/edit"])
+def test_the_same_key_makes_one_reply(fake: FakeProvider, door: str) -> None:
+    sent = send(fake)
+    Message.objects.filter(id=sent.reply.id).update(state=State.STOPPED, text="Half of")
+    client, path = make_client(sent.message.conversation.owner), fill(door, sent)
+    body = build_body(door, "post") or {}
+    first, again = (call(client, "post", path, body, **{"Idempotency-Key": "one"}) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["reply"]["id"] == again.json()["reply"]["id"]
+    assert Message.objects.filter(state=State.QUEUED).count() == 1
+    other = call(
+        client, "post", fill("messages/{reply}/regenerate", sent), {"model": str(uuid4())}, **{"Idempotency-Key": "one"}
+    )
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reused")
+    without = call(client, "post", path, body)
+    assert without.status_code == 409
 
 
 def test_running_reply_refuses_another_message(fake: FakeProvider) -> None:
