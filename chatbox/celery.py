@@ -1,5 +1,6 @@
 """The Celery application, the beat that runs as a thread of one worker (`--with-beat`), and each worker's canary."""
 
+import logging
 import os
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from ops.canary import CanaryStep
 from ops.checks import refuse_unsafe_settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatbox.settings")
+log = logging.getLogger(__name__)
 
 
 class Unfinished(virtual.QoS):
@@ -27,6 +29,12 @@ class Unfinished(virtual.QoS):
 
     def restore_visible(self, **_: Any) -> None:
         """There is nothing on the bus that could have been forgotten."""
+
+    def restore_unacked(self) -> list[Any]:
+        """What cannot be given back, since the bus is away, is let go; kombu would write it to a file in the temp directory."""
+        if lost := cast(Any, super()).restore_unacked():
+            log.warning("%d unfinished tasks could not be given back to the bus", len(lost))
+        return []
 
 
 class Channel(redis_transport.Channel):
