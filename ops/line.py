@@ -11,6 +11,8 @@ from typing import Any
 import hiredis
 import redis.asyncio
 from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as BusAway
 from redis.exceptions import TimeoutError as BusSilent
 
@@ -28,9 +30,9 @@ class Line:
     """
 
     def __init__(self) -> None:
-        # RESP2: nothing is pushed between the answers.
+        # RESP2: nothing is pushed between the answers. Who uses a line tries again at a pace of its own.
         self._pool: Any = redis.asyncio.ConnectionPool.from_url(
-            settings.REDIS_URL, socket_connect_timeout=CONNECT_TIMEOUT_S, protocol=2
+            settings.REDIS_URL, socket_connect_timeout=CONNECT_TIMEOUT_S, protocol=2, retry=Retry(NoBackoff(), 0)
         )
         self._connection: Any = None
 
