@@ -36,12 +36,20 @@ class Line:
         )
         self._connection: Any = None
 
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
     async def open(self) -> None:
         """Once is enough. Raises RedisError when the bus is away."""
         if self._connection is not None:
             return
         connection = self._pool.make_connection()
-        await connection.connect()
+        try:
+            await connection.connect()
+        except BaseException:
+            connection._close()
+            raise
         self._connection, self._reader, self._writer = connection, connection._reader, connection._writer
         self._parser = hiredis.Reader(encoding="utf-8")
 
@@ -56,21 +64,25 @@ class Line:
         """The same, where each part is on its way while the next is made, and the loop has its turn in between."""
         asked = 0
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                for commands in parts:
+            for commands in parts:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):  # not of what is done here in between
                     await self.send(commands)
-                    await asyncio.sleep(0)
-                    asked += len(commands)
-                answers: list[Any] = []
-                while len(answers) < asked:
-                    answers += await self.hear()
-                return answers
+                await asyncio.sleep(0)
+                asked += len(commands)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await self._hear_answers(asked)
         except TimeoutError as error:
             self.close()
             raise BusSilent(f"the bus was silent for {ANSWER_TIMEOUT_S} s") from error
         except BaseException:  # answers to a question that was cut short would be taken for those of the next
             self.close()
             raise
+
+    async def _hear_answers(self, count: int) -> list[Any]:
+        answers: list[Any] = []
+        while len(answers) < count:
+            answers += await self.hear()
+        return answers
 
     async def send(self, commands: Sequence[Command]) -> None:
         """Raises RedisError when the bus is away."""
@@ -100,7 +112,8 @@ class Line:
         return heard
 
     def close(self) -> None:
-        """Cut it at once; who hears on it is told."""
+        """Cut it at once, also with bytes that nobody takes; who hears or sends on it is told."""
         if self._connection is not None:
+            self._writer.transport.abort()
             self._connection._close()
             self._connection = None

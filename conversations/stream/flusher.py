@@ -69,8 +69,10 @@ class Flusher:
                 await self._flush([reply])
 
     async def publish_end(self, reply: LiveReply, doorbell: frames.Doorbell) -> None:
-        """Announce the end through the same connection, so that it cannot overtake the text."""
+        """Announce the end through the same connection, so that it cannot overtake the text. With the bus away, rows say it."""
         async with self._flushing:
+            if self._is_bus_lost:
+                return
             try:
                 await self._line.ask([build_ring(reply, doorbell), ("EXPIRE", frames.get_stream_key(reply.id), ENDED_TTL_S)])
             except RedisError as error:
@@ -190,7 +192,11 @@ class Flusher:
 
     async def _write_whole(self, reply: LiveReply) -> None:
         resync = frames.build_resync(reply_id=str(reply.id))
-        commands = [build_entry(reply, reply.build_full_entry(), reply.length), build_ring(reply, resync), build_expiry(reply)]
+        commands = [
+            build_entry(reply, reply.build_full_entry(), reply.flushed_length),
+            build_ring(reply, resync),
+            build_expiry(reply),
+        ]
         for answer in await self._line.ask(commands):
             if isinstance(answer, ReplyError) and REFUSAL not in str(answer):
                 raise ResponseError(str(answer))

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 0.5
 # A line that says nothing is asked whether it is still there, and given up when it does not answer.
 CHECK_S, ASK_AFTER_S, GIVE_UP_AFTER_S = 2.0, 3.0, 8.0
+SAY_TIMEOUT_S = 2.0
 
 
 class Listener(Protocol):
@@ -62,13 +63,15 @@ class Hub:
             log.warning("subscription unconfirmed; the heartbeat will notice what is missed")
 
     async def _say(self, *command: str) -> None:
-        """A failure here is seen by the hearing side too, which subscribes everything afresh."""
-        if not self.is_live:
+        """A failure here is seen by the hearing side too, which opens the line and subscribes everything afresh."""
+        if not (self.is_live and self._line.is_open):
             return
         try:
-            await self._line.send([command])
-        except RedisError as error:
-            log.warning("%s failed: %s", command[0], error)
+            async with asyncio.timeout(SAY_TIMEOUT_S):
+                await self._line.send([command])
+        except (RedisError, TimeoutError) as error:
+            log.warning("%s failed: %r", command[0], error)
+            self._line.close()
 
     async def _hear_forever(self) -> None:
         while True:

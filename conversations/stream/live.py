@@ -62,8 +62,12 @@ class LiveReply:
         return len(self.text) + len(self.reasoning)
 
     @property
+    def flushed_length(self) -> int:
+        return sum(self.flushed.values())
+
+    @property
     def is_dirty(self) -> bool:
-        return self.length > sum(self.flushed.values())
+        return self.length > self.flushed_length
 
     def append(self, part: Part, chunk: str) -> None:
         if self.first_token_at is None:
@@ -86,10 +90,10 @@ class LiveReply:
         if not chunk:
             return None
         ops: Sequence[Any] = self.renderer.feed(chunk) if part == "text" else ()
-        is_first = not any(self.flushed.values())
+        is_first = self.flushed_length == 0
         self.flushed[part] += len(chunk)
         doorbell = build_delta(reply_id=str(self.id), part=part, at=at, text=chunk, ops=ops)
-        return Entry(is_first, sum(self.flushed.values()), {"p": part, "a": str(at), "d": chunk}, doorbell)
+        return Entry(is_first, self.flushed_length, {"p": part, "a": str(at), "d": chunk}, doorbell)
 
     def finish(self) -> Sequence[Any]:
         """The ops that lead to the final state."""

@@ -101,3 +101,30 @@ def test_a_bus_that_is_away_is_said_at_once(settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     with pytest.raises(RedisError):
         run(use([("PING",)]))
+
+
+def test_closing_wakes_who_waits_behind_bytes_that_nobody_takes(settings: Settings) -> None:
+    async def wait(deaf: socket.socket) -> None:
+        wire = Line()
+        opening = asyncio.create_task(wire.open())
+        peer, _ = await asyncio.get_running_loop().sock_accept(deaf)
+        with peer:
+            while not wire.is_open:  # what redis-py says first is answered, and nothing afterwards
+                peer.setblocking(False)
+                try:
+                    peer.send(b"+OK\r\n" * max(1, peer.recv(65536).count(b"*")))
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+            await opening
+            sending = asyncio.create_task(wire.send([("ECHO", "x" * 50_000_000)]))
+            hearing = asyncio.create_task(wire.hear())
+            await asyncio.sleep(0.05)
+            wire.close()
+            async with asyncio.timeout(2):
+                _, heard = await asyncio.gather(sending, hearing, return_exceptions=True)
+            assert isinstance(heard, RedisError)
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.setblocking(False)
+        settings.REDIS_URL = f"redis://127.0.0.1:{deaf.getsockname()[1]}/0"
+        run(wait(deaf))
