@@ -32,8 +32,13 @@ class Unfinished(virtual.QoS):
 
     def restore_unacked(self) -> list[Any]:
         """What cannot be given back, since the bus is away, is let go; kombu would write it to a file in the temp directory."""
-        if lost := cast(Any, super()).restore_unacked():
-            log.warning("%d unfinished tasks could not be given back to the bus", len(lost))
+        cast(Any, super())._flush()
+        try:
+            while self._delivered:
+                self.channel._restore(self._delivered.popitem()[1])
+        except (*self.channel.connection_errors, OSError):
+            log.warning("%d unfinished tasks could not be given back to the bus", len(self._delivered) + 1)
+            self._delivered.clear()
         return []
 
 
