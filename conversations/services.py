@@ -1,5 +1,6 @@
 """What a user may do. Each function checks access itself, is one transaction, and may be called twice."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -211,7 +212,8 @@ def _withdraw(user: User, reply: Message) -> bool:
             conversation.is_comparing = False
             conversation.save(update_fields=["active_leaf", "is_comparing"])
     for waiting in queued:
-        _stop(waiting)
+        with contextlib.suppress(ReplyFinished):  # somebody else has stopped it meanwhile
+            _stop(waiting)
     return True
 
 

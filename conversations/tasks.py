@@ -60,13 +60,23 @@ def end_dead_replies() -> None:
 def requeue_lost_replies() -> None:
     """Queue again what the broker lost, after 15 s, 30 s, 60 s …: a long queue is not a lost one, and doubling it helps nobody.
 
-    A reply that is queued twice is claimed once.
+    A reply that is queued twice is claimed once. One that was withdrawn by a process that died then is never claimed: it ends.
     """
+    end_withdrawn_replies()
     patience = Greatest(Value(LOST_AFTER), F("enqueued_at") - F("created_at"))
     lost = Message.objects.filter(state=State.QUEUED, enqueued_at__lt=Now() - patience)
     for reply_id in list(lost.values_list("id", flat=True)):
         enqueue(reply_id)
         Message.objects.filter(id=reply_id).update(enqueued_at=Now())
+
+
+def end_withdrawn_replies() -> None:
+    withdrawn = Message.objects.filter(state=State.QUEUED, stop_requested=True, enqueued_at__lt=Now() - LOST_AFTER)
+    for message in withdrawn:
+        if leases.stop_queued(message):
+            message.refresh_from_db()
+            live_log.publish(message.conversation_id, build_end(message))
+            enqueue_waiting(message.id)
 
 
 @shared_task

@@ -235,3 +235,15 @@ def test_text_that_breaks_the_renderer_ends_its_own_reply_only(fake: FakeProvide
     generation.run(again.id)
     again.refresh_from_db()
     assert again.state == State.DONE
+
+
+def test_a_reply_that_was_withdrawn_half_way_ends(fake: FakeProvider) -> None:
+    reply = send(fake).reply
+    Message.objects.filter(id=reply.id).update(stop_requested=True)
+    tasks.requeue_lost_replies()
+    reply.refresh_from_db()
+    assert reply.state == State.QUEUED
+    Message.objects.filter(id=reply.id).update(enqueued_at=Now() - tasks.LOST_AFTER * 2)
+    tasks.requeue_lost_replies()
+    reply.refresh_from_db()
+    assert reply.state == State.STOPPED
