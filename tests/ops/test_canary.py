@@ -162,3 +162,20 @@ def test_age_is_a_metric_until_the_worker_leaves(worker: StandInWorker, client: 
 
 def read_metrics(client: Client) -> list[str]:
     return client.get("/metrics", REMOTE_ADDR="127.0.0.1").content.decode().splitlines()
+
+
+def test_a_look_that_fails_ends_neither_the_worker_nor_the_watch(
+    worker: StandInWorker, told_to_go: threading.Event, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it, looks = watch(worker), iter(range(20))
+
+    def fail(_: Any) -> bool:
+        if next(looks) == 19:
+            it.leave()
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(canary, "is_busy", fail)
+    it.run()
+    assert next(looks, None) is None
+    assert not told_to_go.is_set()
+    assert "could not be looked for" in caplog.text
